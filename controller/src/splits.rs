@@ -1,0 +1,124 @@
+//! Lists what a plan reads from outside, and cuts it into units of work.
+
+use std::sync::Arc;
+
+use sarsen_engine::extern_scan::ExternSpec;
+use sarsen_engine::input::{SegmentFile, SplitPayload};
+use sarsen_kernel::fault::Fault;
+use sarsen_kernel::query::{InputSplit, QueryDefinition, StageInput};
+use sarsen_planner::{PlannedScan, ScanTarget};
+use sarsen_proto::membership::overlord;
+use sarsen_proto::transport::Network;
+use sarsen_proto::v1;
+use sarsen_storage::segment::DataSegment;
+use sarsen_storage::source::{SourceContext, split_files};
+
+/// Bytes of a large file that one unit of work reads.
+const SPLIT_BYTES: u64 = 64 << 20;
+
+/// Fills in the splits of every outside input.
+///
+/// # Errors
+/// A fault that names the file or datasource.
+pub async fn list_splits(
+    definition: &mut QueryDefinition,
+    scans: &[PlannedScan],
+    sources: &Arc<SourceContext>,
+    network: &Network,
+    overlord_address: &str,
+) -> Result<(), Fault> {
+    for scan in scans {
+        let listed = match &scan.target {
+            ScanTarget::Extern(spec) => external_splits(spec, sources).await?,
+            ScanTarget::Table { datasource, intervals, .. } => {
+                segment_splits(datasource, intervals, network, overlord_address).await?
+            }
+        };
+        let input = usize::try_from(scan.stage.0)
+            .ok()
+            .and_then(|stage| definition.stages.get_mut(stage))
+            .and_then(|stage| stage.inputs.get_mut(scan.input));
+        match input {
+            Some(StageInput::Splits { splits, .. }) => *splits = listed,
+            _ => return Err(unknown(format!("the plan has no outside input {} in stage {}", scan.input, scan.stage))),
+        }
+    }
+    Ok(())
+}
+
+async fn external_splits(spec: &ExternSpec, sources: &Arc<SourceContext>) -> Result<Vec<InputSplit>, Fault> {
+    let files = spec.source.list(sources).await.map_err(|error| sarsen_worker::storage_fault::fault_of(&error))?;
+    split_files(files, &spec.format, SPLIT_BYTES)
+        .into_iter()
+        .map(|split| {
+            let (bytes, files) = (split.bytes(), u32::from(split.begins_file()));
+            Ok(InputSplit { payload: payload(&SplitPayload::External(split))?, bytes, files })
+        })
+        .collect()
+}
+
+async fn segment_splits(
+    datasource: &str,
+    intervals: &[(i64, i64)],
+    network: &Network,
+    overlord_address: &str,
+) -> Result<Vec<InputSplit>, Fault> {
+    let request = v1::SegmentsRequest {
+        datasource: datasource.to_owned(),
+        intervals: intervals.iter().map(|(start_ms, end_ms)| v1::Interval { start_ms: *start_ms, end_ms: *end_ms }).collect(),
+    };
+    let mut client = overlord(network, overlord_address).map_err(|error| unknown(error.to_string()))?;
+    let segments = client.list_segments(request).await.map_err(|status| unknown(status.to_string()))?.into_inner();
+    let mut splits = Vec::new();
+    for payload_json in segments.payload_json {
+        let segment: DataSegment = serde_json::from_str(&payload_json)
+            .map_err(|error| unknown(format!("a segment of {datasource} has an unreadable payload: {error}")))?;
+        let Some(path) = segment.path() else {
+            return Err(unknown(format!("segment {} is not one that this engine can read", segment.identifier())));
+        };
+        for (start, end) in ranges(segment.size) {
+            let whole = start == 0 && end == segment.size;
+            let range = (!whole).then(|| (signed(start), signed(end)));
+            let file = SegmentFile { path: path.to_owned(), bytes: segment.size, range };
+            splits.push(InputSplit {
+                payload: payload(&SplitPayload::Segment(file))?,
+                bytes: end - start,
+                files: u32::from(start == 0),
+            });
+        }
+    }
+    Ok(splits)
+}
+
+/// A file of `bytes` in equal ranges of at most about [`SPLIT_BYTES`].
+fn ranges(bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    let count = bytes.div_ceil(SPLIT_BYTES).max(1);
+    (0..count).map(move |index| (bytes * index / count, bytes * (index + 1) / count))
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn payload(payload: &SplitPayload) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(payload).map_err(|error| unknown(error.to_string()))
+}
+
+fn unknown(message: String) -> Fault {
+    Fault::UnknownError { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_a_file_without_gaps() {
+        for bytes in [0, 1, SPLIT_BYTES, SPLIT_BYTES + 1, 10 * SPLIT_BYTES + 7] {
+            let found: Vec<_> = ranges(bytes).collect();
+            assert_eq!(found.first().map(|range| range.0), Some(0));
+            assert_eq!(found.last().map(|range| range.1), Some(bytes));
+            assert!(found.windows(2).all(|pair| matches!(pair, [left, right] if left.1 == right.0)));
+        }
+    }
+}

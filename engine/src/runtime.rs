@@ -1,0 +1,79 @@
+//! What a fragment runs in: functions, memory, spill files, deep storage.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::SessionConfig;
+use object_store::ObjectStore;
+
+use crate::segment_scan::DEEP_STORAGE_URL;
+
+/// What one worker task may use.
+#[derive(Debug, Clone)]
+pub struct TaskResources {
+    /// Bytes that its operators and buffers may hold before they spill.
+    pub memory_bytes: usize,
+    /// Folder for spill files; it is removed with the task.
+    pub spill_dir: PathBuf,
+    /// Bytes that it may spill.
+    pub spill_quota_bytes: u64,
+    /// Rows per batch.
+    pub batch_rows: usize,
+}
+
+/// Consumers that an out-of-memory error names.
+const NAMED_CONSUMERS: usize = 5;
+
+/// The context in which all fragments of one worker task run.
+///
+/// # Errors
+/// When the spill folder cannot be used.
+pub fn task_context(resources: &TaskResources, deep_storage: Arc<dyn ObjectStore>) -> Result<Arc<TaskContext>> {
+    let named = std::num::NonZeroUsize::new(NAMED_CONSUMERS).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool: Arc<dyn MemoryPool> =
+        Arc::new(TrackConsumersPool::new(FairSpillPool::new(resources.memory_bytes), named));
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![resources.spill_dir.clone()]))
+        .with_max_temp_directory_size(resources.spill_quota_bytes);
+    let environment = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build()?);
+    let url = url::Url::parse(DEEP_STORAGE_URL)
+        .map_err(|error| datafusion::common::DataFusionError::Internal(error.to_string()))?;
+    environment.register_object_store(&url, deep_storage);
+    Ok(Arc::new(TaskContext::new(
+        None,
+        "worker".to_owned(),
+        session_config().with_batch_size(resources.batch_rows),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        environment,
+    )))
+}
+
+/// Settings under which fragments are planned and run.
+///
+/// Dynamic filters would tie fragments to each other, and the scalar-subquery container would keep state outside of
+/// them; both stay off. The general switch goes first: setting it overwrites the three others.
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_information_schema(false)
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.optimizer.enable_topk_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.optimizer.enable_join_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false)
+        .set_bool("datafusion.optimizer.enable_piecewise_merge_join", false)
+        .set_bool("datafusion.execution.enable_recursive_ctes", false)
+        .set_bool("datafusion.optimizer.repartition_file_scans", false)
+        .set_bool("datafusion.optimizer.prefer_existing_union", true)
+        .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
+        .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    config
+}

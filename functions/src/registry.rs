@@ -1,0 +1,46 @@
+//! All functions of this engine, by name.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::execution::registry::{FunctionRegistry, MemoryFunctionRegistry};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+use crate::{ingest, time};
+
+/// Scalar functions; a later one of the same name replaces an earlier one, so Druid's come last.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = SessionStateDefaults::default_scalar_functions();
+    functions.extend(time::functions());
+    functions.extend(ingest::functions());
+    functions
+}
+
+/// Aggregate functions.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    SessionStateDefaults::default_aggregate_functions()
+}
+
+/// Window functions.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    SessionStateDefaults::default_window_functions()
+}
+
+/// The registry from which workers resolve the functions of a fragment.
+pub fn registry() -> &'static dyn FunctionRegistry {
+    static REGISTRY: LazyLock<MemoryFunctionRegistry> = LazyLock::new(|| {
+        let mut registry = MemoryFunctionRegistry::new();
+        // Registering cannot fail in memory; a replaced function is what comes back.
+        for function in scalar_functions() {
+            let _ = registry.register_udf(function);
+        }
+        for function in aggregate_functions() {
+            let _ = registry.register_udaf(function);
+        }
+        for function in window_functions() {
+            let _ = registry.register_udwf(function);
+        }
+        registry
+    });
+    &*REGISTRY
+}

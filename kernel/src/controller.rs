@@ -1,0 +1,15 @@
+//! The state machine of one query.
+
+mod assign;
+mod check;
+mod event;
+mod kernel;
+mod limits;
+mod phase;
+mod recover;
+mod stage;
+
+pub use event::{ControllerAction, ControllerEvent};
+pub use kernel::{ControllerKernel, StageView};
+pub use limits::Limits;
+pub use phase::StagePhase;

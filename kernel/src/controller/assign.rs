@@ -1,0 +1,112 @@
+//! Which worker of a stage reads what.
+
+use std::collections::BTreeMap;
+
+use super::stage::{Order, StageState};
+use crate::ids::{PartitionNumber, StageNumber, WorkerNumber};
+use crate::query::{Delivery, InputSplit, StageDefinition, StageInput};
+use crate::work_order::InputSlice;
+
+/// A stage input whose producing stage is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Producing<'a> {
+    pub state: &'a StageState,
+    pub sorted: bool,
+}
+
+/// Work orders of a stage, by worker. `producing` finds the living stage of an input.
+pub(super) fn orders<'a>(
+    stage: &StageDefinition,
+    workers: u32,
+    producing: impl Fn(&[StageNumber]) -> Option<Producing<'a>>,
+) -> BTreeMap<WorkerNumber, Order> {
+    let mut partitions = 0_u32;
+    let mut weights: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut splits = 0_usize;
+    for input in &stage.inputs {
+        match input {
+            StageInput::Splits { splits: listed, .. } => splits += listed.len(),
+            StageInput::Stage { candidates, delivery: Delivery::Partitioned } => {
+                let Some(producing) = producing(candidates) else { continue };
+                partitions = partitions.max(producing.state.partition_count().unwrap_or(1).max(1));
+                for order in producing.state.orders.values() {
+                    for (partition, size) in &order.sizes {
+                        *weights.entry(partition.0).or_default() += size.bytes;
+                    }
+                }
+            }
+            StageInput::Stage { delivery: Delivery::Broadcast, .. } => {}
+        }
+    }
+    let units = u32::try_from(splits).unwrap_or(u32::MAX).max(partitions).max(1);
+    let count = stage.max_worker_count.min(workers).min(units).max(1);
+    let owners = spread_partitions(partitions, &weights, count);
+
+    let mut slices: Vec<Vec<InputSlice>> = vec![Vec::new(); count as usize];
+    for input in &stage.inputs {
+        match input {
+            StageInput::Splits { splits, .. } => {
+                for (worker, splits) in slices.iter_mut().zip(spread_splits(splits, count)) {
+                    worker.push(InputSlice::Splits(splits));
+                }
+            }
+            StageInput::Stage { candidates, delivery } => {
+                let Some(producing) = producing(candidates) else { continue };
+                let own = producing.state.partition_count().unwrap_or(1).max(1);
+                for (number, worker) in (0_u32..).zip(slices.iter_mut()) {
+                    let partitions = match delivery {
+                        Delivery::Broadcast => (0..own).map(PartitionNumber).collect(),
+                        Delivery::Partitioned => owners
+                            .iter()
+                            .filter(|(partition, owner)| **owner == number && **partition < own)
+                            .map(|(partition, _)| PartitionNumber(*partition))
+                            .collect(),
+                    };
+                    worker.push(InputSlice::Partitions {
+                        stage: producing.state.number,
+                        sorted: producing.sorted,
+                        partitions,
+                        producers: Vec::new(),
+                        merged: *delivery == Delivery::Broadcast,
+                    });
+                }
+            }
+        }
+    }
+    (0_u32..).map(WorkerNumber).zip(slices.into_iter().map(Order::new)).collect()
+}
+
+/// Contiguous partitions for each worker, of about equal weight and number.
+fn spread_partitions(partitions: u32, weights: &BTreeMap<u32, u64>, workers: u32) -> BTreeMap<u32, u32> {
+    let weight = |partition: &u32| weights.get(partition).copied().unwrap_or(0) + 1;
+    let total: u64 = (0..partitions).map(|partition| weight(&partition)).sum();
+    let mut owners = BTreeMap::new();
+    let mut before = 0_u64;
+    for partition in 0..partitions {
+        let middle = before + weight(&partition) / 2;
+        let owner = u128::from(middle) * u128::from(workers) / u128::from(total.max(1));
+        owners.insert(partition, u32::try_from(owner).unwrap_or(0).min(workers - 1));
+        before += weight(&partition);
+    }
+    owners
+}
+
+/// Splits for each worker, the largest first to whoever has least.
+fn spread_splits(splits: &[InputSplit], workers: u32) -> Vec<Vec<InputSplit>> {
+    let mut order: Vec<(usize, &InputSplit)> = splits.iter().enumerate().collect();
+    order.sort_by_key(|(position, split)| (std::cmp::Reverse(split.bytes), *position));
+    let mut loads: Vec<(u64, Vec<(usize, InputSplit)>)> = vec![(0, Vec::new()); workers.max(1) as usize];
+    for (position, split) in order {
+        if let Some((load, list)) = loads.iter_mut().min_by_key(|(load, _)| *load) {
+            *load += split.bytes.max(1);
+            list.push((position, split.clone()));
+        }
+    }
+    loads
+        .into_iter()
+        .map(|(_, mut list)| {
+            list.sort_by_key(|(position, _)| *position);
+            list.into_iter().map(|(_, split)| split).collect()
+        })
+        .collect()
+}

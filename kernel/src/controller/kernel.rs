@@ -1,0 +1,589 @@
+//! The query's state machine.
+
+use std::collections::BTreeMap;
+
+use super::assign::{self, Producing};
+use super::check::check;
+use super::event::{ControllerAction, ControllerEvent};
+use super::limits::Limits;
+use super::phase::StagePhase;
+use super::stage::{Order, OrderStatus, StageState};
+use crate::fault::{Fault, FaultReport};
+use crate::ids::{Epoch, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
+use crate::query::{QueryDefinition, QueryKind, StageInput};
+use crate::shuffle::{Boundaries, PartitionCount, ShuffleKind};
+use crate::statistics::{KeyStatistics, cut_buckets, cut_ranges};
+use crate::work_order::{InputSlice, Producer, WorkOrder};
+
+/// Decides for one query. Every event is followed by [`ControllerKernel::settle`], which alone says what may start, what
+/// is decided and what may be cleaned; what a loss undoes is in `recover.rs`.
+#[derive(Debug)]
+pub struct ControllerKernel {
+    pub(super) query: QueryDefinition,
+    pub(super) limits: Limits,
+    pub(super) epoch: Epoch,
+    pub(super) workers: Vec<WorkerState>,
+    pub(super) stages: Vec<StageState>,
+    /// Decided numbers of partitions by group.
+    groups: BTreeMap<u32, u32>,
+    /// Decided alternatives by choice.
+    choices: Vec<Option<u32>>,
+    pub(super) relaunches: u32,
+    started: Option<Millis>,
+    /// Time of the event that is being handled.
+    pub(super) now: Millis,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct WorkerState {
+    pub incarnation: Incarnation,
+    pub ready: bool,
+    pub launched: Option<Millis>,
+    pub relaunches: u32,
+}
+
+/// How far the query's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Running,
+    /// Results are being read or published.
+    Handing,
+    Finished,
+}
+
+/// What a report shows of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageView {
+    pub phase: Option<StagePhase>,
+    pub skipped: bool,
+    pub worker_count: Option<u32>,
+    pub partition_count: Option<u32>,
+    pub started: Option<Millis>,
+    pub ended: Option<Millis>,
+    pub boundaries: Option<Boundaries>,
+}
+
+impl ControllerKernel {
+    /// A kernel for `query` over `workers` worker tasks.
+    ///
+    /// # Errors
+    /// When the definition cannot run or passes a limit.
+    pub fn new(query: QueryDefinition, limits: Limits, workers: u32, epoch: Epoch) -> Result<Self, Fault> {
+        check(&query, &limits, workers)?;
+        let stages = query.stages.iter().map(|stage| StageState::new(stage.number)).collect();
+        let choices = vec![None; query.choices.len()];
+        let worker = WorkerState { incarnation: Incarnation(0), ready: false, launched: None, relaunches: 0 };
+        Ok(ControllerKernel {
+            query,
+            limits,
+            epoch,
+            workers: vec![worker; workers as usize],
+            stages,
+            groups: BTreeMap::new(),
+            choices,
+            relaunches: 0,
+            started: None,
+            now: 0,
+            ending: Ending::Running,
+        })
+    }
+
+    pub fn query(&self) -> &QueryDefinition {
+        &self.query
+    }
+
+    /// Whether the end was told.
+    pub fn is_finished(&self) -> bool {
+        self.ending == Ending::Finished
+    }
+
+    /// What follows from an event.
+    pub fn handle(&mut self, event: ControllerEvent, now: Millis) -> Vec<ControllerAction> {
+        let mut actions = Vec::new();
+        if self.is_finished() {
+            return actions;
+        }
+        self.now = now;
+        let outcome = self.apply(event, now, &mut actions).and_then(|()| self.settle(now, &mut actions));
+        if let Err(fault) = outcome {
+            self.finish(Err(fault), now, &mut actions);
+        }
+        actions
+    }
+
+    fn apply(
+        &mut self,
+        event: ControllerEvent,
+        now: Millis,
+        actions: &mut Vec<ControllerAction>,
+    ) -> Result<(), FaultReport> {
+        match event {
+            ControllerEvent::Started => {
+                self.started = Some(now);
+                for (worker, state) in (0_u32..).zip(&mut self.workers) {
+                    state.launched = Some(now);
+                    let incarnation = state.incarnation;
+                    actions.push(ControllerAction::LaunchWorker { worker: WorkerNumber(worker), incarnation });
+                }
+            }
+            ControllerEvent::WorkerReady { worker, incarnation } => {
+                if let Some(state) = self.worker_mut(worker)
+                    && state.incarnation == incarnation
+                {
+                    state.ready = true;
+                }
+            }
+            ControllerEvent::WorkerLost { worker, incarnation, reason } => {
+                self.lose_worker(worker, incarnation, &reason, now, actions)?;
+            }
+            ControllerEvent::Statistics { order, statistics } => {
+                if let Some(current) = self.current(order)
+                    && current.status == OrderStatus::Reading
+                {
+                    current.statistics = Some(statistics);
+                    current.status = OrderStatus::Counted;
+                }
+            }
+            ControllerEvent::OutputReady { order, sizes } => {
+                if let Some(current) = self.current(order)
+                    && current.is_running()
+                {
+                    current.sizes = sizes;
+                    current.status = OrderStatus::Ready;
+                }
+            }
+            ControllerEvent::WorkOrderFailed { order, fault } => {
+                if self.current(order).is_some_and(|current| current.is_running()) {
+                    if !fault.fault.is_retriable() {
+                        return Err(fault);
+                    }
+                    self.rerun(order.stage, order.worker, &fault, actions)?;
+                }
+            }
+            ControllerEvent::OutputUnavailable { consumer, producer } => {
+                let waits = match consumer {
+                    Some(consumer) => self.current(consumer).is_some_and(|order| order.is_running()),
+                    None => self.ending == Ending::Handing,
+                };
+                if waits && self.current(producer).is_some_and(|order| order.status == OrderStatus::Ready) {
+                    let task = self.query.query_id.worker_task_id(producer.worker, Incarnation(0));
+                    let reason = Fault::WorkerRpcFailed {
+                        worker_task_id: task,
+                        error_msg: Some(format!("the output of {producer} could not be fetched")),
+                    };
+                    self.rerun(producer.stage, producer.worker, &reason.into(), actions)?;
+                }
+            }
+            ControllerEvent::ResultsRead | ControllerEvent::Published => {
+                if self.ending == Ending::Handing {
+                    self.finish(Ok(()), now, actions);
+                }
+            }
+            ControllerEvent::PublishFailed { fault } | ControllerEvent::Cancel { fault } => return Err(fault),
+            ControllerEvent::Tick => self.check_deadlines(now)?,
+        }
+        Ok(())
+    }
+
+    /// The one place where a late event is recognised: the order, if `id` names its current attempt.
+    pub(super) fn current(&mut self, id: WorkOrderId) -> Option<&mut Order> {
+        self.stages.get_mut(id.stage.0 as usize)?.orders.get_mut(&id.worker).filter(|order| order.attempt == id.attempt)
+    }
+
+    fn worker_mut(&mut self, worker: WorkerNumber) -> Option<&mut WorkerState> {
+        self.workers.get_mut(worker.0 as usize)
+    }
+
+    pub(super) fn register(&mut self, stage: StageNumber, next: StagePhase, now: Millis) {
+        let Some(state) = self.stages.get_mut(stage.0 as usize) else { return };
+        if state.phase == next || !state.phase.can_become(next) {
+            return;
+        }
+        state.phase = next;
+        match next {
+            StagePhase::ReadingInput => state.started = state.started.or(Some(now)),
+            StagePhase::ResultsReady | StagePhase::Failed => state.ended = Some(now),
+            StagePhase::Retrying => state.ended = None,
+            _ => {}
+        }
+    }
+
+    /// Brings the query as far as it can go without a further event.
+    fn settle(&mut self, now: Millis, actions: &mut Vec<ControllerAction>) -> Result<(), FaultReport> {
+        if self.started.is_none() || self.is_finished() {
+            return Ok(());
+        }
+        self.restart_readers_of_lost_outputs(actions)?;
+        for position in 0..self.stages.len() {
+            self.decide_choices();
+            self.start_stage(position, now)?;
+            self.send_orders(position, now, actions);
+            self.cut_boundaries(position, now, actions)?;
+            self.send_boundaries(position, actions);
+            self.complete_stage(position, now);
+        }
+        self.clean_up(now, actions);
+        self.hand_over(actions);
+        Ok(())
+    }
+
+    /// A choice is decided when the stage that it measures is done.
+    fn decide_choices(&mut self) {
+        for (position, choice) in self.query.choices.iter().enumerate() {
+            let measured = self.stages.get(choice.measured_stage.0 as usize);
+            let Some(bytes) = measured.filter(|stage| stage.all_done()).map(StageState::output_bytes) else { continue };
+            let Some(slot) = self.choices.get_mut(position).filter(|slot| slot.is_none()) else { continue };
+            let fits = |max: Option<u64>| max.is_none_or(|max| bytes <= max);
+            let taken = choice.alternatives.iter().position(|alternative| fits(alternative.max_bytes)).unwrap_or(0);
+            *slot = u32::try_from(taken).ok();
+            for (definition, state) in self.query.stages.iter().zip(&mut self.stages) {
+                if let Some(of) = definition.alternative
+                    && of.choice as usize == position
+                    && of.alternative as usize != taken
+                {
+                    state.skipped = true;
+                }
+            }
+        }
+    }
+
+    /// The stage that feeds an input, once it is certain.
+    pub(super) fn living(&self, candidates: &[StageNumber]) -> Option<&StageState> {
+        let mut living = candidates.iter().filter_map(|number| {
+            let definition = self.query.stage(*number)?;
+            let decided = definition.alternative.is_none_or(|of| {
+                self.choices.get(of.choice as usize).copied().flatten() == Some(of.alternative)
+            });
+            self.stages.get(number.0 as usize).filter(|state| decided && !state.skipped)
+        });
+        living.next()
+    }
+
+    fn start_stage(&mut self, position: usize, now: Millis) -> Result<(), FaultReport> {
+        let (Some(definition), Some(state)) = (self.query.stages.get(position), self.stages.get(position)) else {
+            return Ok(());
+        };
+        let undecided = definition.alternative.is_some_and(|of| {
+            self.choices.get(of.choice as usize).copied().flatten() != Some(of.alternative)
+        });
+        if state.has_started() || state.skipped || undecided {
+            return Ok(());
+        }
+        let ready = definition.inputs.iter().all(|input| match input {
+            StageInput::Splits { .. } => true,
+            StageInput::Stage { candidates, .. } => self.living(candidates).is_some_and(StageState::all_ready),
+        });
+        if !ready {
+            return Ok(());
+        }
+        let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let producing = |candidates: &[StageNumber]| {
+            let state = self.living(candidates)?;
+            let sorted = state.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted());
+            Some(Producing { state, sorted })
+        };
+        let orders = assign::orders(definition, workers, producing);
+        let input_bytes = self.input_bytes(position);
+        let mut shuffle = definition.shuffle.clone();
+        if let Some(shuffle) = &mut shuffle
+            && let ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } = &mut shuffle.kind
+        {
+            if let PartitionCount::Measured { group, target_bytes, max } = *partitions {
+                let wanted = u32::try_from(input_bytes.div_ceil(target_bytes.max(1))).unwrap_or(u32::MAX);
+                let decided = *self.groups.entry(group).or_insert(wanted.clamp(1, max.max(1)));
+                *partitions = PartitionCount::Fixed(decided);
+            }
+            if let PartitionCount::Fixed(count) = *partitions
+                && u64::from(count) > self.limits.max_partitions
+            {
+                return Err(Fault::TooManyPartitions { max_partitions: self.limits.max_partitions }.into());
+            }
+        }
+        let number = definition.number;
+        if let Some(state) = self.stages.get_mut(position) {
+            state.orders = orders;
+            state.shuffle = shuffle;
+        }
+        self.register(number, StagePhase::ReadingInput, now);
+        Ok(())
+    }
+
+    fn input_bytes(&self, position: usize) -> u64 {
+        let inputs = self.query.stages.get(position).map(|stage| stage.inputs.as_slice()).unwrap_or_default();
+        inputs
+            .iter()
+            .map(|input| match input {
+                StageInput::Splits { splits, .. } => splits.iter().map(|split| split.bytes).sum(),
+                StageInput::Stage { candidates, .. } => self.living(candidates).map_or(0, StageState::output_bytes),
+            })
+            .sum()
+    }
+
+    fn send_orders(&mut self, position: usize, now: Millis, actions: &mut Vec<ControllerAction>) {
+        let waiting: Vec<WorkerNumber> = self
+            .stages
+            .get(position)
+            .into_iter()
+            .flat_map(|state| &state.orders)
+            .filter(|(_, order)| order.status == OrderStatus::Waiting)
+            .map(|(worker, _)| *worker)
+            .collect();
+        for worker in waiting {
+            let Some(incarnation) =
+                self.workers.get(worker.0 as usize).filter(|state| state.ready).map(|state| state.incarnation)
+            else {
+                continue;
+            };
+            let Some((inputs, reads)) = self.resolve_inputs(position, worker) else { continue };
+            let Some(state) = self.stages.get_mut(position) else { continue };
+            let (shuffle, boundaries, number) = (state.shuffle.clone(), state.boundaries.clone(), state.number);
+            let Some(order) = state.orders.get_mut(&worker) else { continue };
+            order.status = if boundaries.is_some() { OrderStatus::Cutting } else { OrderStatus::Reading };
+            order.incarnation = incarnation;
+            order.reads = reads;
+            let id = WorkOrderId { stage: number, worker, attempt: order.attempt };
+            actions.push(ControllerAction::SendWorkOrder {
+                incarnation,
+                order: Box::new(WorkOrder {
+                    query_id: self.query.query_id.clone(),
+                    id,
+                    epoch: self.epoch,
+                    inputs,
+                    fragment: Vec::new(),
+                    shuffle,
+                    boundaries,
+                    output: self.limits.output,
+                }),
+            });
+            self.register(number, StagePhase::ReadingInput, now);
+        }
+    }
+
+    /// The order's inputs with their producers, when all of those are there.
+    fn resolve_inputs(&self, position: usize, worker: WorkerNumber) -> Option<(Vec<InputSlice>, Reads)> {
+        let mut inputs = self.stages.get(position)?.orders.get(&worker)?.inputs.clone();
+        let mut reads = BTreeMap::new();
+        for input in &mut inputs {
+            let InputSlice::Partitions { stage, producers, .. } = input else { continue };
+            let producing = self.stages.get(stage.0 as usize)?;
+            if !producing.all_ready() {
+                return None;
+            }
+            *producers = producing
+                .orders
+                .iter()
+                .map(|(worker, order)| Producer {
+                    worker: *worker,
+                    incarnation: order.incarnation,
+                    attempt: order.attempt,
+                    address: String::new(),
+                })
+                .collect();
+            reads.extend(producing.orders.iter().map(|(worker, order)| ((*stage, *worker), order.attempt)));
+        }
+        Some((inputs, reads))
+    }
+
+    fn cut_boundaries(
+        &mut self,
+        position: usize,
+        now: Millis,
+        actions: &mut Vec<ControllerAction>,
+    ) -> Result<(), FaultReport> {
+        let Some(state) = self.stages.get(position) else { return Ok(()) };
+        let Some(shuffle) = state.shuffle.as_ref().filter(|shuffle| shuffle.kind.needs_boundaries()) else {
+            return Ok(());
+        };
+        let complete = !state.orders.is_empty() && state.orders.values().all(|order| order.statistics.is_some());
+        if state.boundaries.is_some() || !complete {
+            return Ok(());
+        }
+        let number = state.number;
+        let max_partitions = self.limits.max_partitions;
+        let boundaries = match shuffle.kind {
+            ShuffleKind::GlobalSort(target) => {
+                let mut merged = KeyStatistics::default();
+                for statistics in state.orders.values().filter_map(|order| order.statistics.as_ref()) {
+                    merged.merge(statistics);
+                }
+                let cut = cut_ranges(&merged, target, max_partitions)?;
+                for heavy in &cut.heavy_keys {
+                    let message = format!(
+                        "one key has about {} rows, more than a partition should hold; it has a partition of its own",
+                        heavy.rows
+                    );
+                    actions.push(ControllerAction::Warn { stage: number, message });
+                }
+                Boundaries::Ranges(cut.ranges)
+            }
+            ShuffleKind::Bucket { target_rows } => {
+                let counts = state
+                    .orders
+                    .iter()
+                    .filter_map(|(worker, order)| Some((*worker, order.statistics.as_ref()?.bucket_rows())))
+                    .collect();
+                Boundaries::Buckets(cut_buckets(&counts, target_rows, max_partitions)?)
+            }
+            _ => return Ok(()),
+        };
+        self.register(number, StagePhase::MergingStatistics, now);
+        if let Some(state) = self.stages.get_mut(position) {
+            state.boundaries = Some(boundaries);
+        }
+        self.register(number, StagePhase::PostReading, now);
+        Ok(())
+    }
+
+    fn send_boundaries(&mut self, position: usize, actions: &mut Vec<ControllerAction>) {
+        let Some(state) = self.stages.get_mut(position) else { return };
+        let Some(boundaries) = state.boundaries.clone() else { return };
+        for (worker, order) in &mut state.orders {
+            if order.status == OrderStatus::Counted {
+                order.status = OrderStatus::Cutting;
+                let id = WorkOrderId { stage: state.number, worker: *worker, attempt: order.attempt };
+                actions.push(ControllerAction::SendBoundaries { order: id, boundaries: boundaries.clone() });
+            }
+        }
+    }
+
+    fn complete_stage(&mut self, position: usize, now: Millis) {
+        let Some(state) = self.stages.get(position) else { return };
+        if state.all_done() {
+            self.register(state.number, StagePhase::ResultsReady, now);
+        }
+    }
+
+    /// Cleans outputs that nobody will read again.
+    fn clean_up(&mut self, now: Millis, actions: &mut Vec<ControllerAction>) {
+        let last = self.stages.len().saturating_sub(1);
+        for position in 0..last {
+            if !self.is_read_by_all(position) {
+                continue;
+            }
+            let Some(state) = self.stages.get_mut(position) else { continue };
+            for (worker, order) in &mut state.orders {
+                if order.status == OrderStatus::Ready {
+                    order.status = OrderStatus::Cleaned;
+                    let order = WorkOrderId { stage: state.number, worker: *worker, attempt: order.attempt };
+                    actions.push(ControllerAction::CleanUpOutput { order });
+                }
+            }
+            let number = state.number;
+            self.register(number, StagePhase::Finished, now);
+        }
+    }
+
+    /// Whether every living consumer of a stage has all its outputs.
+    pub(super) fn is_read_by_all(&self, position: usize) -> bool {
+        let Some(state) = self.stages.get(position).filter(|state| state.all_done()) else { return false };
+        let mut consumers = self.consumers(state.number).peekable();
+        consumers.peek().is_some() && consumers.all(StageState::all_done)
+    }
+
+    /// Stages that read, or may yet read, the output of a stage.
+    pub(super) fn consumers(&self, number: StageNumber) -> impl Iterator<Item = &StageState> {
+        self.query
+            .stages
+            .iter()
+            .zip(&self.stages)
+            .filter(move |(definition, state)| !state.skipped && definition.input_stages().contains(&number))
+            .map(|(_, state)| state)
+    }
+
+    /// Once the last stage is done, its rows are read or its segments published.
+    fn hand_over(&mut self, actions: &mut Vec<ControllerAction>) {
+        let Some(last) = self.stages.iter().rev().find(|stage| !stage.skipped) else { return };
+        if self.ending != Ending::Running || !last.all_ready() {
+            return;
+        }
+        let orders = last.orders.keys().filter_map(|worker| last.order_id(*worker)).collect();
+        actions.push(match self.query.kind {
+            QueryKind::Select => ControllerAction::ReadResults {
+                orders,
+                partitions: last.partition_count().unwrap_or(1),
+                sorted: last.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted()),
+            },
+            QueryKind::Ingest(_) => ControllerAction::Publish { orders },
+        });
+        self.ending = Ending::Handing;
+    }
+
+    /// Results have to be read again.
+    pub(super) fn take_back_results(&mut self) {
+        if self.ending == Ending::Handing && self.query.kind == QueryKind::Select {
+            self.ending = Ending::Running;
+        }
+    }
+
+    /// Whether what the workers hold no longer matters.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.ending == Ending::Handing && self.query.kind != QueryKind::Select
+    }
+
+    fn finish(&mut self, result: Result<(), FaultReport>, now: Millis, actions: &mut Vec<ControllerAction>) {
+        let last = if result.is_ok() { StagePhase::Finished } else { StagePhase::Failed };
+        for position in 0..self.stages.len() {
+            let Some(state) = self.stages.get(position).filter(|state| state.has_started()) else { continue };
+            self.register(state.number, last, now);
+        }
+        for (worker, state) in (0_u32..).zip(&self.workers) {
+            if state.launched.is_some() {
+                let (worker, incarnation) = (WorkerNumber(worker), state.incarnation);
+                actions.push(ControllerAction::FinishWorker { worker, incarnation });
+            }
+        }
+        actions.push(ControllerAction::QueryFinished { result });
+        self.ending = Ending::Finished;
+    }
+
+    fn check_deadlines(&self, now: Millis) -> Result<(), FaultReport> {
+        if let (Some(started), Some(timeout)) = (self.started, self.limits.timeout_ms)
+            && now >= started + timeout
+        {
+            return Err(Fault::QueryTimeout { timeout_ms: timeout.unsigned_abs() }.into());
+        }
+        let late = |worker: &&WorkerState| {
+            !worker.ready && worker.launched.is_some_and(|launched| now >= launched + self.limits.launch_timeout_ms)
+        };
+        let pending = self.workers.iter().filter(late).count() as u64;
+        if pending > 0 {
+            return Err(Fault::TaskStartTimeout {
+                pending_tasks: pending,
+                total_tasks: self.workers.len() as u64,
+                timeout: self.limits.launch_timeout_ms.unsigned_abs(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// When a [`ControllerEvent::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        if self.is_finished() {
+            return None;
+        }
+        let query = self.started.zip(self.limits.timeout_ms).map(|(started, timeout)| started + timeout);
+        let launches = self.workers.iter().filter(|worker| !worker.ready).filter_map(|worker| worker.launched);
+        launches.map(|launched| launched + self.limits.launch_timeout_ms).chain(query).min()
+    }
+
+    /// A stage as reports show it.
+    pub fn stage_view(&self, stage: StageNumber) -> Option<StageView> {
+        let state = self.stages.get(stage.0 as usize)?;
+        let started = state.has_started();
+        Some(StageView {
+            phase: started.then_some(state.phase),
+            skipped: state.skipped,
+            worker_count: started.then(|| u32::try_from(state.orders.len()).unwrap_or(u32::MAX)),
+            partition_count: state.partition_count(),
+            started: state.started,
+            ended: state.ended,
+            boundaries: state.boundaries.clone(),
+        })
+    }
+}
+
+/// Attempts that an order reads, by producing stage and worker.
+type Reads = BTreeMap<(StageNumber, WorkerNumber), crate::ids::Attempt>;
+

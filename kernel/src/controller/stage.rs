@@ -1,0 +1,137 @@
+//! State of one stage: its work orders and what has been decided for it.
+
+use std::collections::BTreeMap;
+
+use super::phase::StagePhase;
+use crate::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
+use crate::shuffle::{Boundaries, OutputSizes, ShuffleSpec};
+use crate::statistics::KeyStatistics;
+use crate::work_order::InputSlice;
+
+#[derive(Debug, Clone)]
+pub(super) struct StageState {
+    pub number: StageNumber,
+    pub phase: StagePhase,
+    /// Of an alternative that was not taken.
+    pub skipped: bool,
+    pub orders: BTreeMap<WorkerNumber, Order>,
+    /// With the number of partitions decided.
+    pub shuffle: Option<ShuffleSpec>,
+    pub boundaries: Option<Boundaries>,
+    pub started: Option<Millis>,
+    pub ended: Option<Millis>,
+}
+
+/// One work order over all its attempts.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub attempt: Attempt,
+    /// Incarnation of the worker to which the attempt was sent.
+    pub incarnation: Incarnation,
+    pub status: OrderStatus,
+    /// Its part of the inputs; producers are filled in when it is sent.
+    pub inputs: Vec<InputSlice>,
+    /// Attempts that the current attempt reads, by producing stage and worker.
+    pub reads: BTreeMap<(StageNumber, WorkerNumber), Attempt>,
+    pub statistics: Option<KeyStatistics>,
+    pub sizes: OutputSizes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrderStatus {
+    /// To be sent once its worker and its inputs are there.
+    Waiting,
+    /// Sent.
+    Reading,
+    /// Has read its input and waits for boundaries.
+    Counted,
+    /// Has boundaries.
+    Cutting,
+    /// The output can be read.
+    Ready,
+    /// The output was read by all and is gone.
+    Cleaned,
+}
+
+impl Order {
+    pub fn new(inputs: Vec<InputSlice>) -> Self {
+        Order {
+            attempt: Attempt(0),
+            incarnation: Incarnation(0),
+            status: OrderStatus::Waiting,
+            inputs,
+            reads: BTreeMap::new(),
+            statistics: None,
+            sizes: OutputSizes::new(),
+        }
+    }
+
+    /// Its input has been read to the end.
+    pub fn has_read(&self) -> bool {
+        !matches!(self.status, OrderStatus::Waiting | OrderStatus::Reading)
+    }
+
+    /// Its output is complete, or was.
+    pub fn is_done(&self) -> bool {
+        matches!(self.status, OrderStatus::Ready | OrderStatus::Cleaned)
+    }
+
+    /// Sent and not done.
+    pub fn is_running(&self) -> bool {
+        matches!(self.status, OrderStatus::Reading | OrderStatus::Counted | OrderStatus::Cutting)
+    }
+}
+
+impl StageState {
+    pub fn new(number: StageNumber) -> Self {
+        StageState {
+            number,
+            phase: StagePhase::New,
+            skipped: false,
+            orders: BTreeMap::new(),
+            shuffle: None,
+            boundaries: None,
+            started: None,
+            ended: None,
+        }
+    }
+
+    pub fn has_started(&self) -> bool {
+        self.phase != StagePhase::New
+    }
+
+    pub fn order_id(&self, worker: WorkerNumber) -> Option<WorkOrderId> {
+        let attempt = self.orders.get(&worker)?.attempt;
+        Some(WorkOrderId { stage: self.number, worker, attempt })
+    }
+
+    /// Every order's output can be read.
+    pub fn all_ready(&self) -> bool {
+        !self.orders.is_empty() && self.orders.values().all(|order| order.status == OrderStatus::Ready)
+    }
+
+    /// Every order's output is or was complete.
+    pub fn all_done(&self) -> bool {
+        !self.orders.is_empty() && self.orders.values().all(Order::is_done)
+    }
+
+    pub fn output_bytes(&self) -> u64 {
+        self.orders.values().flat_map(|order| order.sizes.values()).map(|size| size.bytes).sum()
+    }
+
+    /// Partitions of the output, once known.
+    pub fn partition_count(&self) -> Option<u32> {
+        use crate::shuffle::{PartitionCount, ShuffleKind};
+        match &self.shuffle.as_ref()?.kind {
+            ShuffleKind::Mix | ShuffleKind::Broadcast => Some(1),
+            ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } => match partitions {
+                PartitionCount::Fixed(count) => Some(*count),
+                PartitionCount::Measured { .. } => None,
+            },
+            ShuffleKind::GlobalSort(_) | ShuffleKind::Bucket { .. } => {
+                let count = self.boundaries.as_ref()?.partition_count();
+                Some(u32::try_from(count).unwrap_or(u32::MAX))
+            }
+        }
+    }
+}

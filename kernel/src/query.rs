@@ -1,0 +1,210 @@
+//! What a query is to the kernel: stages, their inputs, their shuffles, and choices between alternatives.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{QueryId, StageNumber};
+use crate::shuffle::ShuffleSpec;
+
+/// A whole query as the planner made it. Stage `i` of `stages` has number `i` and reads only lower numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueryDefinition {
+    pub query_id: QueryId,
+    pub stages: Vec<StageDefinition>,
+    pub choices: Vec<ChoiceDefinition>,
+    pub kind: QueryKind,
+    /// Output columns of the query in order, with Druid's type names.
+    pub result_signature: Vec<ColumnDescriptor>,
+}
+
+impl QueryDefinition {
+    /// The stage that nobody reads: the query ends when it does. By construction the last one.
+    pub fn final_stage(&self) -> Option<&StageDefinition> {
+        self.stages.last()
+    }
+
+    /// The stage of that number.
+    pub fn stage(&self, number: StageNumber) -> Option<&StageDefinition> {
+        self.stages.get(usize::try_from(number.0).ok()?)
+    }
+}
+
+/// What becomes of the query's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QueryKind {
+    /// Rows go back to the client through the report or a result reader.
+    Select,
+    /// Rows become segments that are published in one transaction.
+    Ingest(IngestTarget),
+}
+
+/// Where an ingestion publishes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestTarget {
+    pub datasource: String,
+    /// `None` appends (INSERT); otherwise the intervals, `[start, end)` in ms, that REPLACE overwrites.
+    pub replace_intervals: Option<Vec<(i64, i64)>>,
+    pub segment_granularity: SegmentGranularity,
+    pub rows_per_segment: u64,
+    /// Leading cluster-by columns that make a `range` shard spec; empty for `numbered`.
+    pub shard_columns: Vec<String>,
+}
+
+/// Length of a time chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SegmentGranularity {
+    /// One chunk for all time.
+    All,
+    /// Chunks of an ISO-8601 period (`P1D`, `PT6H`, …) in UTC.
+    Period(String),
+}
+
+/// One stage: the same fragment run by several workers over slices of its inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageDefinition {
+    pub number: StageNumber,
+    /// In the order in which the fragment's leaves name them (`input 0`, `input 1`, …).
+    pub inputs: Vec<StageInput>,
+    /// Serialised fragment; opaque to the kernel.
+    #[serde(skip)]
+    pub fragment: Vec<u8>,
+    pub processor: ProcessorDescriptor,
+    /// Output columns.
+    pub signature: Vec<ColumnDescriptor>,
+    /// How the output is exchanged. `None` for the last stage of an ingestion, whose output is segments.
+    pub shuffle: Option<ShuffleSpec>,
+    /// Most workers that this stage can use.
+    pub max_worker_count: u32,
+    /// False when two runs over the same input may give different rows (LIMIT without ORDER BY, volatile
+    /// functions): then a re-run also re-runs every consumer that has read the older output.
+    pub deterministic: bool,
+    /// The choice whose decision brings this stage to life; `None` for a stage that always runs.
+    pub alternative: Option<AlternativeRef>,
+}
+
+impl StageDefinition {
+    /// Numbers of the stages that this one reads, in order, each once.
+    pub fn input_stages(&self) -> BTreeSet<StageNumber> {
+        self.inputs.iter().flat_map(StageInput::stages).collect()
+    }
+}
+
+/// Which alternative of which choice a stage belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlternativeRef {
+    /// Index in [`QueryDefinition::choices`].
+    pub choice: u32,
+    /// Index in [`ChoiceDefinition::alternatives`].
+    pub alternative: u32,
+}
+
+/// Alternative sub-graphs, one of which the kernel brings to life once the measured stage is done.
+///
+/// The first alternative whose `max_bytes` is at least the measured output bytes of `measured_stage` is taken; the
+/// last one must have `max_bytes: None`. Stages of the others are skipped for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChoiceDefinition {
+    pub measured_stage: StageNumber,
+    pub alternatives: Vec<Alternative>,
+}
+
+/// See [`ChoiceDefinition`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Words for the report: `broadcast join`, `partitioned join`.
+    pub name: String,
+    pub max_bytes: Option<u64>,
+}
+
+/// One input of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum StageInput {
+    /// Units of outside data (EXTERN files or ranges of them, segments), each read by exactly one worker.
+    Splits {
+        /// What is read, for the report.
+        descriptor: InputDescriptor,
+        splits: Vec<InputSplit>,
+    },
+    /// Output of other stages. Several candidates are the alternatives of one choice: exactly one of them lives.
+    Stage { candidates: Vec<StageNumber>, delivery: Delivery },
+}
+
+impl StageInput {
+    /// Stages that may feed this input.
+    pub fn stages(&self) -> Vec<StageNumber> {
+        match self {
+            StageInput::Splits { .. } => Vec::new(),
+            StageInput::Stage { candidates, .. } => candidates.clone(),
+        }
+    }
+}
+
+/// How an input's partitions are spread over the workers of the reading stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// Each partition goes to one worker; inputs of one stage with this delivery are cut alike.
+    Partitioned,
+    /// Every worker reads all partitions.
+    Broadcast,
+}
+
+/// A unit of outside data; opaque to the kernel but for its size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSplit {
+    /// What the reader needs, encoded by whoever listed it.
+    pub payload: Vec<u8>,
+    /// Estimated bytes to read; 0 when unknown.
+    pub bytes: u64,
+    /// Files that this split begins (1 for a whole file or its first range, else 0), for `totalFiles`.
+    pub files: u32,
+}
+
+/// What an outside input is, in neutral terms, from which the gateway renders Druid's input spec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum InputDescriptor {
+    /// EXTERN. The JSON texts are the user's own specs with secrets redacted.
+    External { source_json: String, format_json: String, signature: Vec<ColumnDescriptor> },
+    /// A published datasource, read over `[start, end)` intervals in ms.
+    Table { datasource: String, intervals: Vec<(i64, i64)>, filter: Option<String> },
+}
+
+/// A column's name and its type in Druid's native words (`LONG`, `STRING`, `ARRAY<STRING>`, `COMPLEX<json>`), with
+/// the SQL type name (`BIGINT`, `VARCHAR`, …).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDescriptor {
+    pub name: String,
+    pub native_type: String,
+    pub sql_type: String,
+}
+
+/// What a stage does, in neutral terms, from which the gateway renders Druid's `definition.processor`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessorDescriptor {
+    pub kind: ProcessorKind,
+    /// Columns that the processor reads or writes, with types.
+    pub columns: Vec<ColumnDescriptor>,
+    /// Grouping, join or partition keys as SQL text.
+    pub keys: Vec<String>,
+    /// Aggregate or window expressions as SQL text.
+    pub expressions: Vec<String>,
+    /// Filter as SQL text.
+    pub filter: Option<String>,
+    pub limit: Option<u64>,
+    /// The fragment as readable text, one operator a line.
+    pub plan: String,
+}
+
+/// Kinds of work of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcessorKind {
+    Scan,
+    GroupByPreShuffle,
+    GroupByPostShuffle,
+    BroadcastJoin,
+    SortMergeJoin,
+    Window,
+    SegmentGenerator,
+    OffsetLimit,
+    QueryResults,
+}

@@ -1,0 +1,58 @@
+//! Druid's dialect for sqlparser.
+
+use sqlparser::dialect::Dialect;
+
+/// SQL as Druid's Calcite configuration reads it: double quotes around identifiers, `U&'…'` literals, `=>` for named
+/// arguments, FILTER and grouping sets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DruidDialect;
+
+impl Dialect for DruidDialect {
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"'
+    }
+
+    fn identifier_quote_style(&self, _: &str) -> Option<char> {
+        Some('"')
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_within_after_array_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_parens_around_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_values_as_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_array_typedef_without_element_type(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,155 @@
+//! Why a statement can't be planned, in the words of Druid's error body.
+
+use datafusion::common::{DataFusionError, SchemaError};
+
+/// Which step refused the statement; Druid answers the two differently on the task endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanPhase {
+    Parsing,
+    Validating,
+}
+
+/// A refused statement: becomes an HTTP 400 with Druid's error body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PlanError {
+    pub phase: PlanPhase,
+    /// `errorCode` of the body.
+    pub error_code: &'static str,
+    /// `category` of the body.
+    pub category: &'static str,
+    /// `persona` of the body.
+    pub persona: &'static str,
+    pub message: String,
+    /// `context` of the body.
+    pub context: Vec<(String, String)>,
+}
+
+/// A place in the statement's text, from 1; the end is inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub line: u64,
+    pub column: u64,
+    pub end_line: u64,
+    pub end_column: u64,
+}
+
+impl PlanError {
+    fn new(phase: PlanPhase, message: impl Into<String>) -> Self {
+        PlanError {
+            phase,
+            error_code: "invalidInput",
+            category: "INVALID_INPUT",
+            persona: "USER",
+            message: message.into(),
+            context: vec![("sourceType".to_owned(), "sql".to_owned())],
+        }
+    }
+
+    /// SQL that does not parse.
+    pub fn parsing(message: impl Into<String>) -> Self {
+        Self::new(PlanPhase::Parsing, message)
+    }
+
+    /// SQL that parses and means nothing valid.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(PlanPhase::Validating, message)
+    }
+
+    /// As [`PlanError::invalid`], for what Druid reports without a source type.
+    pub fn invalid_without_source(message: impl Into<String>) -> Self {
+        PlanError { context: Vec::new(), ..Self::invalid(message) }
+    }
+
+    /// A context parameter of the wrong type or value.
+    pub fn bad_context(message: impl Into<String>) -> Self {
+        PlanError {
+            error_code: "legacyQueryException",
+            persona: "OPERATOR",
+            context: vec![
+                ("errorClass".to_owned(), "org.apache.druid.query.BadQueryContextException".to_owned()),
+                ("legacyErrorCode".to_owned(), "Query context parse failed".to_owned()),
+            ],
+            ..Self::invalid(message)
+        }
+    }
+
+    /// Adds where in the text, to the message and to the context.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.message = format!("{} (line [{}], column [{}])", self.message, place.line, place.column);
+        for (name, value) in [
+            ("line", place.line),
+            ("column", place.column),
+            ("endLine", place.end_line),
+            ("endColumn", place.end_column),
+        ] {
+            self.context.push((name.to_owned(), value.to_string()));
+        }
+        self
+    }
+}
+
+/// The nearest of `known` to a misspelt name, when one is near enough to be meant.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4) && *distance < candidate.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// What DataFusion found wrong, in Druid's words where there are some.
+pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<Place>) -> PlanError {
+    let root = error.find_root();
+    let located = |plan_error: PlanError, name: &str| match locate(name) {
+        Some(place) => plan_error.at(place),
+        None => plan_error,
+    };
+    match root {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let known = valid_fields.iter().map(|field| field.name.as_str());
+                let hint = nearest(&field.name, known).map(|name| format!("; did you mean '{name}'?"));
+                let message = format!("Column '{}' not found in any table{}", field.name, hint.unwrap_or_default());
+                located(PlanError::invalid(message), &field.name)
+            }
+            SchemaError::AmbiguousReference { field } => {
+                located(PlanError::invalid(format!("Column '{}' is ambiguous", field.name)), &field.name)
+            }
+            SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
+                PlanError::invalid(format!("Duplicate field in SELECT: [{name}]"))
+            }
+        },
+        DataFusionError::External(error) => match error.downcast_ref::<PlanError>() {
+            Some(error) => error.clone(),
+            None => PlanError::invalid(error.to_string()),
+        },
+        DataFusionError::SQL(error, _) => PlanError::parsing(error.to_string()),
+        DataFusionError::NotImplemented(message) => {
+            PlanError { error_code: "unsupported", category: "UNSUPPORTED", ..PlanError::invalid(message.clone()) }
+        }
+        DataFusionError::Plan(message) => PlanError::invalid(message.clone()),
+        other => PlanError::invalid(other.strip_backtrace()),
+    }
+}
+
+impl From<PlanError> for DataFusionError {
+    fn from(error: PlanError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_near_name_is_proposed_and_a_far_one_is_not() {
+        let known = ["wikipedia", "kttm"];
+        assert_eq!(nearest("wikipedai", known), Some("wikipedia"));
+        assert_eq!(nearest("orders", known), None);
+    }
+}

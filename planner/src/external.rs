@@ -1,0 +1,106 @@
+//! EXTERN in FROM.
+
+use std::sync::Arc;
+
+use datafusion::common::{Result, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use sarsen_engine::extern_scan::ExternSpec;
+use sarsen_storage::format::InputFormat;
+use sarsen_storage::signature::Signature;
+use sarsen_storage::source::InputSource;
+use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, Value};
+
+use crate::error::PlanError;
+use crate::tables::{ExternTable, Scans};
+
+/// Plans `TABLE(EXTERN(…))`.
+#[derive(Debug)]
+pub struct ExternPlanner {
+    pub scans: Scans,
+}
+
+impl RelationPlanner for ExternPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        _: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let TableFactor::TableFunction { expr: Expr::Function(function), alias } = relation else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let name = function.name.to_string();
+        if !name.eq_ignore_ascii_case("EXTERN") {
+            return Err(PlanError::invalid(format!("No table function [{name}]; did you mean EXTERN?")).into());
+        }
+        let table = ExternTable::new(spec(&function)?, self.scans.clone());
+        let reference = TableReference::bare("EXTERN");
+        let plan = LogicalPlanBuilder::scan(reference, provider_as_source(Arc::new(table)), None)?.build()?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+fn spec(function: &Function) -> Result<ExternSpec, PlanError> {
+    let arguments = string_arguments(function)?;
+    let (source, format, signature) = match arguments.as_slice() {
+        [source, format, signature] => (source, format, signature),
+        [_, _] => {
+            return Err(PlanError::invalid(
+                "EXTERN needs the columns of its rows: give a signature as its third argument, or EXTEND (name TYPE, …)",
+            ));
+        }
+        _ => {
+            return Err(PlanError::invalid(format!(
+                "EXTERN takes (inputSource, inputFormat, signature), found {} arguments",
+                arguments.len()
+            )));
+        }
+    };
+    Ok(ExternSpec {
+        source: source.parse::<InputSource>().map_err(|error| invalid_field("inputSource", &error))?,
+        format: format.parse::<InputFormat>().map_err(|error| invalid_field("inputFormat", &error))?,
+        signature: signature.parse::<Signature>().map_err(|error| invalid_field("signature", &error))?,
+    })
+}
+
+fn invalid_field(field: &str, reason: &dyn std::fmt::Display) -> PlanError {
+    PlanError::invalid_without_source(format!("Invalid value for the field [{field}]. Reason: [{reason}]"))
+}
+
+fn string_arguments(function: &Function) -> Result<Vec<String>, PlanError> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Ok(Vec::new());
+    };
+    let mut named: Vec<Option<String>> = vec![None, None, None];
+    let mut positional = 0;
+    for argument in &list.args {
+        let (position, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => {
+                positional += 1;
+                (positional - 1, value)
+            }
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                let position = ["inputSource", "inputFormat", "signature"]
+                    .iter()
+                    .position(|known| known.eq_ignore_ascii_case(&name.value))
+                    .ok_or_else(|| PlanError::invalid(format!("EXTERN has no parameter [{}]", name.value)))?;
+                (position, value)
+            }
+            other => return Err(PlanError::invalid(format!("EXTERN takes string literals, found [{other}]"))),
+        };
+        let text = match value {
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) | Value::UnicodeStringLiteral(text) => Some(text.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let text = text.ok_or_else(|| PlanError::invalid(format!("EXTERN takes string literals, found [{value}]")))?;
+        match named.get_mut(position) {
+            Some(slot) => *slot = Some(text),
+            None => named.push(Some(text)),
+        }
+    }
+    Ok(named.into_iter().flatten().collect())
+}

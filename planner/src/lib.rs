@@ -1,0 +1,33 @@
+//! Text in, [`sarsen_kernel::query::QueryDefinition`] out.
+//!
+//! [`statement`] takes Druid's statement apart around what sqlparser reads; [`rewrite`] and [`session`] make DataFusion
+//! read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need; [`stages`] cuts the optimised physical plan
+//! where rows must change place. [`plan()`] is the way through all of them.
+//!
+//! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
+
+mod depth;
+mod dialect;
+mod error;
+mod explain;
+mod extend;
+mod external;
+mod granularity;
+mod ingest;
+pub mod intervals;
+mod parameters;
+mod plan;
+mod request;
+mod rewrite;
+mod session;
+mod settings;
+mod stages;
+mod statement;
+mod tables;
+mod types;
+
+pub use error::{PlanError, PlanPhase};
+pub use plan::{plan, referenced_tables};
+pub use request::{
+    Action, Explain, Parameter, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind, TableSchema,
+};

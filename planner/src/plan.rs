@@ -1,0 +1,268 @@
+//! The way of a statement through the planner.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{DataFusionError, TableReference};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use sarsen_kernel::ids::QueryId;
+use sarsen_kernel::query::{QueryDefinition, QueryKind};
+use sqlparser::ast::Query;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::{Place, PlanError, from_datafusion, nearest};
+use crate::extend::place;
+use crate::request::{Action, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
+use crate::settings::Settings;
+use crate::stages::{CutOptions, StageBuilder, mix};
+use crate::statement::{Body, Ingest, Statement};
+use crate::tables::{ScanTarget, Scans};
+use crate::types::descriptor;
+use crate::{depth, explain, ingest, parameters, rewrite, session, statement};
+
+/// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
+/// decided when the query runs.
+const PLANNED_PARTITIONS: usize = 8;
+
+/// Hash partitions per worker at most when the kernel decides.
+const PARTITIONS_PER_WORKER: u32 = 16;
+
+/// Bytes that one hash partition should hold.
+const PARTITION_BYTES: u64 = 32 << 20;
+
+/// Plans one statement.
+///
+/// # Errors
+/// [`PlanError`], which names the place in the text where it is known.
+pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
+    let statement = statement::parse(&request.sql)?;
+    depth::check(&statement.tokens)?;
+    let mut context = request.context.clone();
+    context.extend(statement.settings.iter().cloned());
+    let settings = Settings::parse(&context)?;
+
+    let mut query = statement.query().clone();
+    parameters::bind(&mut query, &request.parameters)?;
+    rewrite::rewrite(&mut query);
+    let planner = Planner { request, statement: &statement, settings, scans: Scans::default() };
+    planner.plan(query).await
+}
+
+/// Names of the datasources that a statement reads or writes.
+///
+/// # Errors
+/// When the statement does not parse.
+pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
+    let statement = statement::parse(sql)?;
+    depth::check(&statement.tokens)?;
+    let mut names: BTreeSet<String> =
+        table_references(statement.query())?.iter().map(|table| table.table().to_owned()).collect();
+    if let Body::Ingest(ingest) = &statement.body {
+        names.insert(ingest::target_name(ingest)?);
+    }
+    Ok(names.into_iter().collect())
+}
+
+fn table_references(query: &Query) -> Result<Vec<TableReference>, PlanError> {
+    let (tables, _) = resolve_table_references(&datafusion_statement(query), false)
+        .map_err(|error| from_datafusion(&error, |_| None))?;
+    Ok(tables.into_iter().filter(|table| !is_table_function(table)).collect())
+}
+
+/// EXTERN is resolved by name too.
+fn is_table_function(table: &TableReference) -> bool {
+    table.table().eq_ignore_ascii_case("EXTERN")
+}
+
+fn datafusion_statement(query: &Query) -> DataFusionStatement {
+    DataFusionStatement::Statement(Box::new(sqlparser::ast::Statement::Query(Box::new(query.clone()))))
+}
+
+struct Planner<'a> {
+    request: &'a PlanRequest,
+    statement: &'a Statement,
+    settings: Settings,
+    scans: Scans,
+}
+
+impl Planner<'_> {
+    async fn plan(&self, query: Query) -> Result<Planned, PlanError> {
+        self.check_tables(&query)?;
+        let session =
+            session::session(self.request, &self.scans, PLANNED_PARTITIONS).map_err(|error| self.refused(&error))?;
+        let mut planned = match &self.statement.body {
+            Body::Select(_) => self.plan_select(&session, &query).await?,
+            Body::Ingest(ingest) => self.plan_ingest(&session, &query, ingest).await?,
+        };
+        planned.resources = self.resources(&query, planned.datasource.as_deref())?;
+        if self.statement.explain {
+            planned.explain = Some(explain::explain(self.statement, &planned.definition, &planned.resources));
+            planned.kind = StatementKind::Explain;
+        }
+        Ok(planned)
+    }
+
+    async fn plan_select(&self, session: &SessionState, query: &Query) -> Result<Planned, PlanError> {
+        let logical = self.logical_plan(session, query).await?;
+        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let physical = self.physical_plan(session, &logical).await?;
+        let mut builder = self.builder();
+        let partitions = self.settings.shuffle_partitions.unwrap_or(self.request.max_workers);
+        let sorted = builder.open_sorted_root(&physical, partitions).map_err(|error| self.refused(&error))?;
+        let (open, shuffle) = match sorted {
+            Some(sorted) => sorted,
+            None => (builder.open(&physical).map_err(|error| self.refused(&error))?, mix()),
+        };
+        builder.close(open, Some(shuffle)).map_err(|error| self.refused(&error))?;
+        let result_signature = names.fields().iter().map(|field| descriptor(field)).collect();
+        Ok(Planned {
+            definition: QueryDefinition {
+                query_id: QueryId(self.request.query_id.clone()),
+                stages: builder.finish(),
+                choices: Vec::new(),
+                kind: QueryKind::Select,
+                result_signature,
+            },
+            kind: StatementKind::Select,
+            datasource: None,
+            replace_intervals: None,
+            resources: Vec::new(),
+            explain: None,
+        })
+    }
+
+    async fn plan_ingest(
+        &self,
+        session: &SessionState,
+        query: &Query,
+        ingest: &Ingest,
+    ) -> Result<Planned, PlanError> {
+        let datasource = ingest::target_name(ingest)?;
+        let query = ingest::without_order(query, ingest)?;
+        let logical = self.logical_plan(session, &query).await?;
+        let checked = ingest::check_columns(&logical, ingest, |name| self.locate(name))?;
+        let replace_intervals = ingest::replace_intervals(session, ingest)?;
+        let prepared =
+            ingest::prepare(session, logical, ingest, checked).map_err(|error| self.refused(&error))?;
+        let physical = self.physical_plan(session, &prepared.plan).await?;
+        let mut builder = self.builder();
+        let open = builder.open(&physical).map_err(|error| self.refused(&error))?;
+        let target = ingest::Target {
+            datasource: datasource.clone(),
+            statement_time_ms: self.request.statement_time_ms,
+            rows_per_segment: self.settings.rows_per_segment,
+            replace_intervals: replace_intervals.clone(),
+        };
+        let kind = ingest::close(&mut builder, open, ingest, &prepared, &target)
+            .map_err(|error| self.refused(&error))?;
+        Ok(Planned {
+            definition: QueryDefinition {
+                query_id: QueryId(self.request.query_id.clone()),
+                stages: builder.finish(),
+                choices: Vec::new(),
+                kind,
+                result_signature: Vec::new(),
+            },
+            kind: if ingest.operation() == "INSERT" { StatementKind::Insert } else { StatementKind::Replace },
+            datasource: Some(datasource),
+            replace_intervals,
+            resources: Vec::new(),
+            explain: None,
+        })
+    }
+
+    fn builder(&self) -> StageBuilder<'_> {
+        let options = CutOptions {
+            max_workers: self.request.max_workers.max(1),
+            partitions: self.settings.shuffle_partitions,
+            max_partitions: self.request.max_workers.max(1).saturating_mul(PARTITIONS_PER_WORKER),
+            partition_bytes: PARTITION_BYTES,
+        };
+        StageBuilder::new(options, &self.scans)
+    }
+
+    async fn logical_plan(&self, session: &SessionState, query: &Query) -> Result<LogicalPlan, PlanError> {
+        session.statement_to_plan(datafusion_statement(query)).await.map_err(|error| self.refused(&error))
+    }
+
+    async fn physical_plan(
+        &self,
+        session: &SessionState,
+        logical: &LogicalPlan,
+    ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
+        session.create_physical_plan(logical).await.map_err(|error| self.refused(&error))
+    }
+
+    /// Every table that is read must be known.
+    fn check_tables(&self, query: &Query) -> Result<(), PlanError> {
+        for table in table_references(query)? {
+            if matches!(table.schema(), Some("sys" | "INFORMATION_SCHEMA")) {
+                return Err(PlanError::invalid(format!(
+                    "Cannot query table(s) [{}.{}] with SQL engine [msq-task]",
+                    table.schema().unwrap_or_default(),
+                    table.table()
+                )));
+            }
+            let known = || self.request.tables.iter().map(|known| known.name.as_str());
+            if !known().any(|known| known == table.table()) {
+                let hint = nearest(table.table(), known()).map(|name| format!("; did you mean '{name}'?"));
+                let error = PlanError::invalid(format!(
+                    "Object '{}' not found{}",
+                    table.table(),
+                    hint.unwrap_or_default()
+                ));
+                return Err(match self.locate(table.table()) {
+                    Some(place) => error.at(place),
+                    None => error,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn resources(&self, query: &Query, target: Option<&str>) -> Result<Vec<ResourceAction>, PlanError> {
+        let mut resources: BTreeSet<ResourceAction> = table_references(query)?
+            .into_iter()
+            .map(|table| ResourceAction {
+                kind: ResourceKind::Datasource,
+                name: table.table().to_owned(),
+                action: Action::Read,
+            })
+            .collect();
+        for scan in (0..).map_while(|scan| self.scans.get(scan)) {
+            if let ScanTarget::Extern(_) = scan {
+                resources.insert(ResourceAction {
+                    kind: ResourceKind::External,
+                    name: "EXTERNAL".to_owned(),
+                    action: Action::Read,
+                });
+            }
+        }
+        if let Some(target) = target {
+            resources.insert(ResourceAction {
+                kind: ResourceKind::Datasource,
+                name: target.to_owned(),
+                action: Action::Write,
+            });
+        }
+        Ok(resources.into_iter().collect())
+    }
+
+    fn refused(&self, error: &DataFusionError) -> PlanError {
+        from_datafusion(error, |name| self.locate(name))
+    }
+
+    /// First place of a name in the statement's text.
+    fn locate(&self, name: &str) -> Option<Place> {
+        let names_it = |token: &&TokenWithSpan| match &token.token {
+            Token::Word(word) => word.value == name,
+            _ => false,
+        };
+        self.statement.tokens.iter().find(names_it).map(|token| place(token.span))
+    }
+}

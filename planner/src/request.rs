@@ -1,0 +1,90 @@
+//! What planning is asked and what it answers.
+
+use sarsen_kernel::query::QueryDefinition;
+use serde_json::{Map, Value};
+
+/// A table as the catalogue knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSchema {
+    pub name: String,
+    /// Name and Druid's native type of each column; `__time` first where there is one.
+    pub columns: Vec<(String, String)>,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// A value for a `?` of the statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// SQL type name: `VARCHAR`, `BIGINT`, `TIMESTAMP`, ….
+    pub sql_type: String,
+    pub value: Value,
+}
+
+/// Everything that a plan depends on: the same request gives the same plan on any machine at any time.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    pub query_id: String,
+    pub sql: String,
+    pub context: Map<String, Value>,
+    pub parameters: Vec<Parameter>,
+    /// What CURRENT_TIMESTAMP means, in ms.
+    pub statement_time_ms: i64,
+    pub tables: Vec<TableSchema>,
+    /// Worker tasks that the query may use.
+    pub max_workers: u32,
+    /// Prefixes of outside places that EXTERN may read.
+    pub extern_allow: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementKind {
+    Select,
+    Insert,
+    Replace,
+    /// EXPLAIN PLAN FOR any of the others.
+    Explain,
+}
+
+/// Something that a user needs the right to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceAction {
+    pub kind: ResourceKind,
+    pub name: String,
+    pub action: Action,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceKind {
+    Datasource,
+    External,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    Read,
+    Write,
+}
+
+/// What EXPLAIN PLAN FOR answers: three JSON texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    pub plan_json: String,
+    pub resources_json: String,
+    pub attributes_json: String,
+}
+
+/// A planned statement.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Stages with encoded fragments; the splits of outside inputs are not listed yet.
+    pub definition: QueryDefinition,
+    pub kind: StatementKind,
+    /// What an ingestion writes to.
+    pub datasource: Option<String>,
+    /// What REPLACE overwrites, `[start, end)` in ms.
+    pub replace_intervals: Option<Vec<(i64, i64)>>,
+    /// Sorted, without doubles.
+    pub resources: Vec<ResourceAction>,
+    pub explain: Option<Explain>,
+}

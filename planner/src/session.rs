@@ -1,0 +1,59 @@
+//! DataFusion set up for one statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider,
+};
+use datafusion::common::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use sarsen_engine::runtime::session_config;
+
+use crate::external::ExternPlanner;
+use crate::request::PlanRequest;
+use crate::tables::{DatasourceTable, Scans};
+use crate::types::DruidTypes;
+
+/// Catalogue and schema of datasources; `SELECT … FROM druid.t` and `FROM t` mean the same.
+const CATALOG: &str = "sarsen";
+const SCHEMA: &str = "druid";
+
+/// A session that knows the request's tables and nothing else; scans are recorded in `scans`.
+///
+/// # Errors
+/// Never in practice: registering in memory does not fail.
+pub fn session(request: &PlanRequest, scans: &Scans, target_partitions: usize) -> Result<SessionState> {
+    let schema = MemorySchemaProvider::new();
+    for table in &request.tables {
+        schema.register_table(table.name.clone(), Arc::new(DatasourceTable::new(table, scans.clone())))?;
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+
+    let mut config = session_config()
+        .with_target_partitions(target_partitions)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA);
+    config.options_mut().sql_parser.recursion_limit =
+        datafusion::config::ConfigNonZeroUsize::try_new(10_000).unwrap_or(config.options().sql_parser.recursion_limit);
+    let mut properties = datafusion::logical_expr::execution_props::ExecutionProps::new();
+    properties.query_execution_start_time = DateTime::<Utc>::from_timestamp_millis(request.statement_time_ms);
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_catalog_list(Arc::new(catalogs))
+        .with_scalar_functions(sarsen_functions::scalar_functions())
+        .with_aggregate_functions(sarsen_functions::aggregate_functions())
+        .with_window_functions(sarsen_functions::window_functions())
+        .with_table_functions(HashMap::new())
+        .with_type_planner(Arc::new(DruidTypes))
+        .with_relation_planners(vec![Arc::new(ExternPlanner { scans: scans.clone() })])
+        .with_execution_props(properties)
+        .build())
+}

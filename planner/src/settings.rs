@@ -1,0 +1,87 @@
+//! Context parameters that change a plan.
+
+use serde_json::{Map, Value};
+
+use crate::error::PlanError;
+
+/// The query context as planning reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Rows of a segment at about the most.
+    pub rows_per_segment: u64,
+    /// Exact number of hash and range partitions; for tests and tuning.
+    pub shuffle_partitions: Option<u32>,
+    /// Whether large joins prefer to sort and merge.
+    pub sort_merge_join: bool,
+}
+
+const DEFAULT_ROWS_PER_SEGMENT: u64 = 3_000_000;
+
+impl Settings {
+    /// # Errors
+    /// For a value of the wrong type, as Druid words it.
+    pub fn parse(context: &Map<String, Value>) -> Result<Self, PlanError> {
+        let sort_merge_join = match text(context, "sqlJoinAlgorithm")?.as_deref() {
+            None | Some("broadcast") => false,
+            Some("sortMerge") => true,
+            Some(other) => {
+                return Err(PlanError::bad_context(format!(
+                    "Expected key [sqlJoinAlgorithm] to be one of [broadcast, sortMerge], but got [{other}]"
+                )));
+            }
+        };
+        if let Some(tasks) = integer(context, "maxNumTasks")?
+            && tasks < 2
+        {
+            return Err(PlanError::invalid_without_source(format!(
+                "MSQ context maxNumTasks [{tasks}] cannot be less than 2, since at least 1 controller and 1 worker is \
+                 necessary"
+            )));
+        }
+        let rows_per_segment = match integer(context, "rowsPerSegment")? {
+            None => DEFAULT_ROWS_PER_SEGMENT,
+            Some(rows) => u64::try_from(rows).ok().filter(|rows| *rows > 0).ok_or_else(|| {
+                PlanError::invalid_without_source(format!("rowsPerSegment must be a positive integer, got [{rows}]"))
+            })?,
+        };
+        let shuffle_partitions = integer(context, "shufflePartitions")?
+            .map(|partitions| u32::try_from(partitions).unwrap_or(1).max(1));
+        Ok(Settings { rows_per_segment, shuffle_partitions, sort_merge_join })
+    }
+}
+
+/// An integer of the context, as a number or as digits.
+///
+/// # Errors
+/// For anything else.
+pub fn integer(context: &Map<String, Value>, key: &str) -> Result<Option<i64>, PlanError> {
+    let parsed = match context.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_i64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
+    };
+    match parsed {
+        Some(number) => Ok(Some(number)),
+        None => Err(PlanError::bad_context(format!(
+            "Expected key [{key}] to be in integer format, but got [{}]",
+            shown(context.get(key))
+        ))),
+    }
+}
+
+fn text(context: &Map<String, Value>, key: &str) -> Result<Option<String>, PlanError> {
+    match context.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(PlanError::bad_context(format!("Expected key [{key}] to be a String, but got [{other}]"))),
+    }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,304 @@
+//! Cuts an optimised physical plan into stages where rows must change place.
+//!
+//! The plan is walked from its leaves up. What has been walked and not yet closed is an open fragment; an operator
+//! that needs rows from elsewhere closes it as a stage with a shuffle, and a shuffle read takes its place.
+
+mod fragment;
+mod joins;
+mod keys;
+mod sorts;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::physical_expr::Partitioning;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use sarsen_kernel::ids::StageNumber;
+use sarsen_kernel::query::{Delivery, StageDefinition, StageInput};
+use sarsen_kernel::shuffle::{KeyColumn, PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec};
+
+use crate::tables::Scans;
+pub use fragment::Open;
+
+
+/// How wide stages may be.
+#[derive(Debug, Clone, Copy)]
+pub struct CutOptions {
+    /// Workers of a stage at most.
+    pub max_workers: u32,
+    /// Exact number of hash and range partitions; `None` lets the kernel decide from measured bytes.
+    pub partitions: Option<u32>,
+    /// Hash partitions at most when the kernel decides.
+    pub max_partitions: u32,
+    /// Bytes that one hash partition should hold.
+    pub partition_bytes: u64,
+}
+
+/// Stages under construction.
+#[derive(Debug)]
+pub struct StageBuilder<'a> {
+    options: CutOptions,
+    scans: &'a Scans,
+    /// Inputs of open fragments by the number that their leaf carries.
+    inputs: Vec<StageInput>,
+    stages: Vec<StageDefinition>,
+}
+
+impl<'a> StageBuilder<'a> {
+    pub fn new(options: CutOptions, scans: &'a Scans) -> Self {
+        StageBuilder { options, scans, inputs: Vec::new(), stages: Vec::new() }
+    }
+
+    /// The open fragment of a whole plan, with the stages below it closed.
+    ///
+    /// # Errors
+    /// When the plan holds what no fragment may hold.
+    pub fn open(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
+        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
+            return match repartition.partitioning() {
+                Partitioning::Hash(keys, _) => {
+                    let child = self.open(repartition.input())?;
+                    let (child, key) = keys::with_key_columns(child, keys.iter().map(|key| (Arc::clone(key), None)))?;
+                    let shuffle = ShuffleSpec { kind: ShuffleKind::Hash { partitions: self.hash_partitions() }, key, bucket_prefix_bytes: 0 };
+                    let read = self.close_and_read(child, shuffle, Delivery::Partitioned)?;
+                    keys::without_key_columns(read, repartition.schema().fields().len())
+                }
+                // Spreading rows over more threads of one machine is the worker's affair.
+                _ => self.open(repartition.input()),
+            };
+        }
+        if let Some(coalesce) = plan.downcast_ref::<CoalescePartitionsExec>() {
+            let child = self.open(coalesce.input())?;
+            return self.gather(child, coalesce.fetch());
+        }
+        if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            return self.open_merge(merge);
+        }
+        if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+            && *join.partition_mode() != PartitionMode::Partitioned
+        {
+            return self.open_collected_hash_join(plan, join);
+        }
+        if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+            return self.open_collected_join(plan, *join.join_type());
+        }
+        if plan.downcast_ref::<CrossJoinExec>().is_some() {
+            return self.open_collected_join(plan, datafusion::common::JoinType::Inner);
+        }
+        if plan.downcast_ref::<UnionExec>().is_some() || plan.downcast_ref::<InterleaveExec>().is_some() {
+            return self.open_union(plan);
+        }
+        if plan.children().is_empty() {
+            return self.open_leaf(plan);
+        }
+        self.open_default(plan)
+    }
+
+    /// An operator that works on each partition by itself, or on the single partition of its child.
+    fn open_default(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
+        let needs_single = needs_single_partition(plan);
+        let mut children = Vec::new();
+        let mut single = true;
+        let mut deterministic = is_deterministic(plan);
+        for child in plan.children() {
+            let mut open = self.open(child)?;
+            if needs_single && !open.single {
+                open = self.gather(open, None)?;
+            }
+            single &= open.single;
+            deterministic &= open.deterministic;
+            children.push(open.plan);
+        }
+        let plan = replace_children_if_necessary(Arc::clone(plan), children)?;
+        Ok(Open { plan, single, deterministic })
+    }
+
+    /// A union's partitions are those of all its children; a child that would be whole on every worker is gathered
+    /// into a stage of its own.
+    fn open_union(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
+        let mut open: Vec<Open> = plan.children().into_iter().map(|child| self.open(child)).collect::<Result<_>>()?;
+        let deterministic = open.iter().all(|child| child.deterministic);
+        if open.len() > 1 {
+            open = open
+                .into_iter()
+                .map(|child| if child.reads_shuffle_or_constant() { self.gather_anew(child) } else { Ok(child) })
+                .collect::<Result<_>>()?;
+        }
+        let children: Vec<Arc<dyn ExecutionPlan>> = open.into_iter().map(|child| child.plan).collect();
+        let union: Arc<dyn ExecutionPlan> = if children.len() == 1 {
+            replace_children_if_necessary(Arc::clone(plan), children)?
+        } else {
+            UnionExec::try_new(children)?
+        };
+        Ok(Open { plan: union, single: false, deterministic })
+    }
+
+    /// All rows in one partition, at most `fetch` of them.
+    fn gather(&mut self, child: Open, fetch: Option<usize>) -> Result<Open> {
+        if child.single {
+            return Ok(match fetch {
+                Some(fetch) => Open {
+                    plan: Arc::new(GlobalLimitExec::new(child.plan, 0, Some(fetch))),
+                    deterministic: false,
+                    ..child
+                },
+                None => child,
+            });
+        }
+        let child = match fetch {
+            Some(fetch) => {
+                Open { plan: Arc::new(LocalLimitExec::new(child.plan, fetch)), deterministic: false, ..child }
+            }
+            None => child,
+        };
+        let read = self.gather_anew(child)?;
+        match fetch {
+            Some(_) => self.gather(read, fetch),
+            None => Ok(read),
+        }
+    }
+
+    /// Closes a fragment whose rows are then read as one partition.
+    fn gather_anew(&mut self, child: Open) -> Result<Open> {
+        self.close_and_read(child, mix(), Delivery::Partitioned)
+    }
+
+    fn hash_partitions(&self) -> PartitionCount {
+        match self.options.partitions {
+            Some(partitions) => PartitionCount::Fixed(partitions),
+            None => PartitionCount::Measured {
+                // Groups are joined when the reading stage closes.
+                group: u32::try_from(self.stages.len()).unwrap_or(u32::MAX),
+                target_bytes: self.options.partition_bytes,
+                max: self.options.max_partitions,
+            },
+        }
+    }
+
+    /// Closes `child` as a stage and opens a fragment that reads it.
+    fn close_and_read(&mut self, child: Open, shuffle: ShuffleSpec, delivery: Delivery) -> Result<Open> {
+        let sorted = shuffle.kind.is_sorted();
+        self.close_and_read_sorted(child, shuffle, delivery, sorted)
+    }
+
+    /// As [`StageBuilder::close_and_read`]; a sorted shuffle whose order does not matter to its reader need not be
+    /// merged.
+    pub fn close_and_read_sorted(
+        &mut self,
+        child: Open,
+        shuffle: ShuffleSpec,
+        delivery: Delivery,
+        merge: bool,
+    ) -> Result<Open> {
+        let schema = child.plan.schema();
+        let single =
+            matches!(shuffle.kind, ShuffleKind::Mix | ShuffleKind::GlobalSort(RangeTarget::MaxCount(1)));
+        let merge_key: Vec<KeyColumn> = if merge { shuffle.key.clone() } else { Vec::new() };
+        let stage = self.close(child, Some(shuffle))?;
+        let input = self.inputs.len();
+        self.inputs.push(StageInput::Stage { candidates: vec![stage], delivery });
+        let plan = Arc::new(sarsen_engine::ShuffleReadExec::new(input, schema, merge_key, 1));
+        Ok(Open { plan, single, deterministic: true })
+    }
+
+    /// Closes an open fragment as the next stage.
+    ///
+    /// # Errors
+    /// When the fragment cannot travel.
+    pub fn close(&mut self, open: Open, shuffle: Option<ShuffleSpec>) -> Result<StageNumber> {
+        let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
+        let stage = fragment::close(open, shuffle, number, &self.inputs, self.options.max_workers)?;
+        self.join_partition_groups(&stage);
+        self.stages.push(stage);
+        Ok(number)
+    }
+
+    /// Stages whose partitions meet in one stage must have equally many: their groups become one.
+    fn join_partition_groups(&mut self, reader: &StageDefinition) {
+        let producers: Vec<StageNumber> = reader
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                StageInput::Stage { candidates, delivery: Delivery::Partitioned } => Some(candidates.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let mut groups: Vec<u32> = producers.iter().filter_map(|stage| self.group_of(*stage)).collect();
+        groups.sort_unstable();
+        let Some(first) = groups.first().copied() else { return };
+        for stage in &mut self.stages {
+            if let Some(ShuffleSpec {
+                kind:
+                    ShuffleKind::Hash { partitions: PartitionCount::Measured { group, .. } }
+                    | ShuffleKind::HashLocalSort { partitions: PartitionCount::Measured { group, .. } },
+                ..
+            }) = &mut stage.shuffle
+                && groups.contains(group)
+            {
+                *group = first;
+            }
+        }
+    }
+
+    fn group_of(&self, stage: StageNumber) -> Option<u32> {
+        match self.stages.get(stage.0 as usize)?.shuffle.as_ref()?.kind {
+            ShuffleKind::Hash { partitions: PartitionCount::Measured { group, .. } }
+            | ShuffleKind::HashLocalSort { partitions: PartitionCount::Measured { group, .. } } => Some(group),
+            _ => None,
+        }
+    }
+
+    /// The stages in order, once the last one is closed.
+    pub fn finish(self) -> Vec<StageDefinition> {
+        self.stages
+    }
+}
+
+/// The shuffle that brings all rows together.
+pub fn mix() -> ShuffleSpec {
+    ShuffleSpec { kind: ShuffleKind::Mix, key: Vec::new(), bucket_prefix_bytes: 0 }
+}
+
+/// Whether the operator must see all rows in one partition; the optimiser has put a gathering node below it unless
+/// it believed its child to be single.
+fn needs_single_partition(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if plan.downcast_ref::<GlobalLimitExec>().is_some() {
+        return true;
+    }
+    if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        return !sort.preserve_partitioning();
+    }
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        use datafusion::physical_plan::aggregates::AggregateMode;
+        return matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::Single)
+            && plan.output_partitioning().partition_count() == 1;
+    }
+    let distributions = plan.input_distribution_requirements();
+    distributions
+        .per_child_distributions()
+        .any(|distribution| matches!(distribution, datafusion::physical_expr::Distribution::SinglePartition))
+}
+
+/// Whether a second run over the same rows in another order gives the same rows.
+fn is_deterministic(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let order_sensitive = ["GlobalLimitExec", "LocalLimitExec", "WindowAggExec", "BoundedWindowAggExec"];
+    if order_sensitive.contains(&plan.name()) || plan.fetch().is_some() {
+        return false;
+    }
+    match plan.downcast_ref::<AggregateExec>() {
+        Some(aggregate) => aggregate.aggr_expr().iter().all(|function| {
+            !matches!(function.fun().name(), "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value")
+        }),
+        None => true,
+    }
+}

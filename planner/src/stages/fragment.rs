@@ -1,0 +1,155 @@
+//! Open fragments and how they become stages.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use sarsen_engine::{ExternScanExec, ShuffleReadExec, fragment, segment_scan};
+use sarsen_kernel::ids::StageNumber;
+use sarsen_kernel::query::{ProcessorDescriptor, ProcessorKind, StageDefinition, StageInput};
+use sarsen_kernel::shuffle::ShuffleSpec;
+
+use super::StageBuilder;
+use crate::types::descriptor;
+
+/// A fragment that operators are still added to.
+#[derive(Debug, Clone)]
+pub struct Open {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// All its rows are in one partition on one worker.
+    pub single: bool,
+    /// A second run gives the same rows.
+    pub deterministic: bool,
+}
+
+impl Open {
+    /// Whether a leaf of it is a shuffle or makes rows of nothing.
+    pub(super) fn reads_shuffle_or_constant(&self) -> bool {
+        let mut found = false;
+        let _ = self.plan.apply(|node| {
+            found |= node.children().is_empty() && leaf_scan(node).is_none();
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        found
+    }
+}
+
+/// The scan number of a leaf that reads outside data.
+fn leaf_scan(node: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    match node.downcast_ref::<ExternScanExec>() {
+        Some(scan) => Some(scan.input()),
+        None => segment_scan::placeholder_input(node),
+    }
+}
+
+impl StageBuilder<'_> {
+    /// A leaf of the plan: outside data, or rows out of nothing, which only one worker may make.
+    pub(super) fn open_leaf(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
+        let Some(scan) = leaf_scan(plan) else {
+            return Ok(Open { plan: Arc::clone(plan), single: true, deterministic: true });
+        };
+        let target = self.scans.get(scan).ok_or_else(|| internal_datafusion_err!("scan {scan} was never planned"))?;
+        let input = self.inputs.len();
+        self.inputs.push(StageInput::Splits { descriptor: target.descriptor(), splits: Vec::new() });
+        Ok(Open { plan: with_input(plan, input)?, single: false, deterministic: true })
+    }
+}
+
+fn with_input(leaf: &Arc<dyn ExecutionPlan>, input: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(scan) = leaf.downcast_ref::<ExternScanExec>() {
+        return Ok(Arc::new(scan.with_input(input)));
+    }
+    if let Some(read) = leaf.downcast_ref::<ShuffleReadExec>() {
+        return Ok(Arc::new(ShuffleReadExec::new(input, read.schema(), read.merge_key().to_vec(), 1)));
+    }
+    segment_scan::renumber(leaf, input)
+}
+
+/// The stage of a closed fragment; its leaves are numbered from 0 in the order of the stage's inputs.
+pub(super) fn close(
+    open: Open,
+    shuffle: Option<ShuffleSpec>,
+    number: StageNumber,
+    known_inputs: &[StageInput],
+    max_workers: u32,
+) -> Result<StageDefinition> {
+    let used: Mutex<Vec<StageInput>> = Mutex::new(Vec::new());
+    let plan = open.plan.transform_up(|node| {
+        let known = leaf_scan(&node).or_else(|| node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::input));
+        let Some(known) = known else { return Ok(Transformed::no(node)) };
+        let input =
+            known_inputs.get(known).ok_or_else(|| internal_datafusion_err!("leaf {known} has no input"))?;
+        let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.push(input.clone());
+        Ok(Transformed::yes(with_input(&node, used.len() - 1)?))
+    })?;
+    let plan = plan.data;
+    let signature = plan.schema().fields().iter().map(|field| descriptor(field)).collect();
+    Ok(StageDefinition {
+        number,
+        inputs: used.into_inner().unwrap_or_else(PoisonError::into_inner),
+        fragment: fragment::encode(&plan)?,
+        processor: processor(&plan),
+        signature,
+        shuffle,
+        max_worker_count: if open.single { 1 } else { max_workers },
+        deterministic: open.deterministic,
+        alternative: None,
+    })
+}
+
+/// What a fragment does, for the report.
+fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
+    let mut kind = ProcessorKind::Scan;
+    let mut keys = Vec::new();
+    let mut expressions = Vec::new();
+    let mut filters = Vec::new();
+    let mut limit = None;
+    let _ = plan.apply(|node| {
+        limit = limit.or(node.fetch());
+        if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+            kind = match aggregate.mode() {
+                AggregateMode::Partial => ProcessorKind::GroupByPreShuffle,
+                _ => ProcessorKind::GroupByPostShuffle,
+            };
+            keys.extend(aggregate.group_expr().expr().iter().map(|(_, name)| name.clone()));
+            expressions.extend(aggregate.aggr_expr().iter().map(|function| function.name().to_owned()));
+        } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            kind = match join.partition_mode() {
+                PartitionMode::Partitioned => ProcessorKind::SortMergeJoin,
+                _ => ProcessorKind::BroadcastJoin,
+            };
+            keys.extend(join.on().iter().map(|(left, right)| format!("{left} = {right}")));
+        } else if let Some(filter) = node.downcast_ref::<FilterExec>() {
+            filters.push(filter.predicate().to_string());
+        } else {
+            kind = match node.name() {
+                "SegmentSinkExec" => ProcessorKind::SegmentGenerator,
+                "CrossJoinExec" | "NestedLoopJoinExec" => ProcessorKind::BroadcastJoin,
+                "SortMergeJoinExec" => ProcessorKind::SortMergeJoin,
+                "WindowAggExec" | "BoundedWindowAggExec" => ProcessorKind::Window,
+                "GlobalLimitExec" => ProcessorKind::OffsetLimit,
+                _ => kind,
+            };
+        }
+        Ok(if kind == ProcessorKind::SegmentGenerator { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    ProcessorDescriptor {
+        kind,
+        columns: plan.schema().fields().iter().map(|field| descriptor(field)).collect(),
+        keys,
+        expressions,
+        filter: filters.into_iter().reduce(|all, next| format!("{all} AND {next}")),
+        limit: limit.map(|limit| limit as u64),
+        plan: displayable(plan.as_ref()).indent(false).to_string(),
+    }
+}
+
+/// Whether the plan's own partitioning is a single partition.
+pub(super) fn is_planned_single(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.output_partitioning().partition_count() == 1
+}

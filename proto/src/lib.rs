@@ -1,0 +1,17 @@
+//! What crosses process borders: the messages and services of `proto/`, conversions between them and the kernel's
+//! types, and the transports that carry them ([`transport`]).
+//!
+//! Deliberately absent: decisions. A message means what its comment in the `.proto` file says.
+
+mod convert;
+pub mod membership;
+pub mod transport;
+pub mod version;
+
+/// Generated from `proto/sarsen/v1`.
+#[allow(clippy::all, clippy::pedantic, clippy::indexing_slicing, clippy::unwrap_used)]
+pub mod v1 {
+    tonic::include_proto!("sarsen.v1");
+}
+
+pub use convert::{DecodeError, from_kernel, to_kernel};

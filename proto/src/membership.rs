@@ -1,0 +1,57 @@
+//! How a node tells the Overlord that it is alive.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::transport::Network;
+use crate::v1;
+use crate::v1::overlord_client::OverlordClient;
+
+/// Time between two heartbeats.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A client of the Overlord at `address`.
+///
+/// # Errors
+/// For a malformed address.
+pub fn overlord(
+    network: &Network,
+    address: &str,
+) -> Result<OverlordClient<crate::transport::VersionedChannel>, crate::transport::ConnectError> {
+    let client = OverlordClient::new(network.channel(address)?);
+    Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// Bytes of a message at the most: reports and catalogues are the large ones.
+pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
+/// Sends heartbeats until `cancel`, and waits in between; an Overlord that is away or refuses is only logged.
+pub async fn announce(network: Network, overlord_address: String, node: v1::Node, cancel: CancellationToken) {
+    let mut was_known = false;
+    while !cancel.is_cancelled() {
+        let answer = match overlord(&network, &overlord_address) {
+            Ok(mut client) => {
+                client.heartbeat(v1::HeartbeatRequest { node: Some(node.clone()) }).await.map_err(|e| e.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match answer {
+            Ok(_) if !was_known => {
+                was_known = true;
+                tracing::info!(overlord = overlord_address, "joined the cluster");
+            }
+            Ok(_) => {}
+            Err(error) if was_known => {
+                was_known = false;
+                tracing::warn!(overlord = overlord_address, error, "lost the Overlord, will keep trying");
+            }
+            Err(error) => tracing::debug!(overlord = overlord_address, error, "no Overlord yet"),
+        }
+        let pause = if was_known { HEARTBEAT } else { HEARTBEAT / 5 };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = cancel.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What lies outside: input sources and formats of EXTERN, segments, deep storage.
+//!
+//! [`source`] lists and opens files, [`format`] and [`signature`] say what is in them, [`reader`] makes record batches of
+//! them; [`segment`] writes published files and their payloads.
+//!
+//! Deliberately absent: SQL, plans, and who reads or writes when.
+
+pub mod decompress;
+mod error;
+pub mod format;
+pub mod reader;
+pub mod segment;
+pub mod signature;
+pub mod source;
+
+pub use error::StorageError;

@@ -1,0 +1,242 @@
+//! JSON objects, one a line, or spread over lines, or several on one.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::bytes_source::Window;
+use super::columns::{Cell, Columns};
+use super::{Output, ReadRequest, Stop};
+use crate::StorageError;
+
+pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
+    let columns = request.columns();
+    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+    let positions: HashMap<&str, usize> =
+        names.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
+    let mut rows = Rows { columns: Columns::new(&columns, request.batch_rows), positions, keys: Vec::new() };
+    let mut window = Window::open(request, runtime)?;
+    window.align(request.split.range)?;
+    let mut line_number = 0_u64;
+    // Text of an object that began on an earlier line; only a file whose first line is no whole object has such.
+    let mut open_object: Option<Vec<u8>> = None;
+    while window.is_within(request.split.range)
+        && let Some((length, with_end)) = window.next_line()?
+    {
+        line_number += 1;
+        let line = window.available().get(..length).unwrap_or_default();
+        let parsed = match &mut open_object {
+            Some(text) => {
+                text.push(b'\n');
+                text.extend_from_slice(line);
+                rows.parse(text)
+            }
+            None => rows.parse(line),
+        };
+        match parsed {
+            Ok(()) => {
+                if let Some(text) = &mut open_object {
+                    text.clear();
+                }
+            }
+            Err(error) if error.is_eof() && (open_object.is_some() || line_number == 1) => {
+                open_object.get_or_insert_with(|| line.to_vec());
+            }
+            Err(error) => {
+                let text = String::from_utf8_lossy(line).chars().take(200).collect();
+                let bad = StorageError::Row {
+                    file: request.file().to_owned(),
+                    line: line_number,
+                    text,
+                    reason: error.to_string(),
+                };
+                request.parse_errors.record(&bad)?;
+                if let Some(text) = &mut open_object {
+                    text.clear();
+                }
+            }
+        }
+        window.take(with_end);
+        if rows.columns.is_full()
+            && let Some(batch) = rows.columns.finish()?
+        {
+            output.send(batch)?;
+        }
+    }
+    if let Some(text) = open_object.filter(|text| text.iter().any(|byte| !byte.is_ascii_whitespace())) {
+        let bad = StorageError::Row {
+            file: request.file().to_owned(),
+            line: line_number,
+            text: String::from_utf8_lossy(&text).chars().take(200).collect(),
+            reason: "the file ends in the middle of an object".to_owned(),
+        };
+        request.parse_errors.record(&bad)?;
+    }
+    if let Some(batch) = rows.columns.finish()? {
+        output.send(batch)?;
+    }
+    Ok(())
+}
+
+struct Rows<'a> {
+    columns: Columns,
+    positions: HashMap<&'a str, usize>,
+    /// Keys of the last object in order with their columns: the next object mostly has the same.
+    keys: Vec<(String, Option<usize>)>,
+}
+
+impl Rows<'_> {
+    /// Adds the objects of a text.
+    fn parse(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        loop {
+            self.columns.begin_row();
+            Row { rows: self }.deserialize(&mut deserializer)?;
+            self.columns.end_row().map_err(<serde_json::Error as serde::de::Error>::custom)?;
+            if deserializer.end().is_ok() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct Row<'r, 'a> {
+    rows: &'r mut Rows<'a>,
+}
+
+impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut position = 0;
+        while let Some(column) = map.next_key_seed(Key { rows: self.rows, position })? {
+            position += 1;
+            match column {
+                Some(column) => {
+                    let cell = map.next_value_seed(Field { columns: &mut self.rows.columns })?;
+                    self.rows.columns.set(column, cell);
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the column of a key.
+struct Key<'r, 'a> {
+    rows: &'r mut Rows<'a>,
+    position: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_, '_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        if let Some((known, column)) = self.rows.keys.get(self.position)
+            && known == key
+        {
+            return Ok(*column);
+        }
+        let column = self.rows.positions.get(key).copied();
+        self.rows.keys.truncate(self.position);
+        self.rows.keys.push((key.to_owned(), column));
+        Ok(column)
+    }
+}
+
+/// Reads a value as a cell.
+struct Field<'r> {
+    columns: &'r mut Columns,
+}
+
+impl<'de> DeserializeSeed<'de> for Field<'_> {
+    type Value = Cell;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cell, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Field<'_> {
+    fn json(self, value: &Value) -> Cell {
+        match self.columns.text(&value.to_string()) {
+            Cell::Text { start, end } => Cell::Json { start, end },
+            other => other,
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Cell, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Cell, E> {
+        Ok(Cell::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Cell, E> {
+        Ok(Cell::Long(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Cell, E> {
+        Ok(i64::try_from(value).map_or(Cell::Double(value as f64), Cell::Long))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Cell, E> {
+        Ok(Cell::Double(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Cell, E> {
+        Ok(self.columns.text(value))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
+        let value: Value = serde::Deserialize::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(self.json(&value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Cell, A::Error> {
+        let value: Value = serde::Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
+        Ok(self.json(&value))
+    }
+}

@@ -1,0 +1,226 @@
+//! Input sources of EXTERN (Druid: ingestion/input-sources.md).
+
+mod access;
+mod list;
+mod open;
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::StorageError;
+use crate::format::InputFormat;
+
+pub use access::SourceContext;
+pub use open::{Opened, open};
+
+/// An input source.
+#[derive(Clone, PartialEq)]
+pub enum InputSource {
+    Local(LocalSource),
+    Http(HttpSource),
+    Inline { data: String },
+}
+
+/// Files named one by one, or found below a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalSource {
+    Files(Vec<String>),
+    Folder { base_dir: String, filter: String },
+}
+
+#[derive(Clone, PartialEq)]
+pub struct HttpSource {
+    pub uris: Vec<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub headers: Vec<(String, String)>,
+    /// As the user wrote it.
+    json: Value,
+}
+
+impl std::fmt::Debug for InputSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_redacted_json())
+    }
+}
+
+/// One file of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFile {
+    /// Path or URL; empty for inline data.
+    pub location: String,
+    /// Bytes, when known without reading it.
+    pub size: Option<u64>,
+}
+
+/// A unit of reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSplit {
+    pub location: String,
+    /// Bytes `[start, end)` of the file; `None` for all of it.
+    pub range: Option<(u64, u64)>,
+    /// Bytes to read, 0 when unknown.
+    pub bytes: u64,
+}
+
+impl InputSplit {
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it is the first of its file.
+    pub fn begins_file(&self) -> bool {
+        self.range.is_none_or(|(start, _)| start == 0)
+    }
+}
+
+/// Cuts files into units of at most about `target_bytes` where their format and compression allow it.
+pub fn split_files(files: Vec<InputFile>, format: &InputFormat, target_bytes: u64) -> Vec<InputSplit> {
+    let mut splits = Vec::new();
+    for file in files {
+        let size = file.size.unwrap_or(0);
+        let is_local = file.location.starts_with('/');
+        let compressed = crate::decompress::Compression::of_name(&file.location).is_some();
+        let splittable = is_local && !compressed && size > target_bytes && format.is_splittable();
+        if !splittable {
+            splits.push(InputSplit { location: file.location, range: None, bytes: size });
+            continue;
+        }
+        let count = size.div_ceil(target_bytes.max(1)).max(1);
+        for index in 0..count {
+            let range = (size * index / count, size * (index + 1) / count);
+            splits.push(InputSplit {
+                location: file.location.clone(),
+                range: Some(range),
+                bytes: range.1 - range.0,
+            });
+        }
+    }
+    splits
+}
+
+const KNOWN: &str = "http, inline, local";
+
+impl FromStr for InputSource {
+    type Err = StorageError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let json: Value = serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
+        match json.get("type").and_then(Value::as_str) {
+            Some("local") => local(&json),
+            Some("http") => http(json),
+            Some("inline") => match json.get("data").and_then(Value::as_str) {
+                Some(data) => Ok(InputSource::Inline { data: data.to_owned() }),
+                None => Err(StorageError::Spec("an inline source needs [data]".to_owned())),
+            },
+            Some(other) => Err(StorageError::Spec(format!(
+                "Could not resolve type id '{other}' as a subtype of InputSource known type ids = [{KNOWN}]"
+            ))),
+            None => Err(StorageError::Spec("missing type id property 'type'".to_owned())),
+        }
+    }
+}
+
+fn strings(json: &Value, key: &str) -> Vec<String> {
+    let list = json.get(key).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn local(json: &Value) -> Result<InputSource, StorageError> {
+    let files = strings(json, "files");
+    if !files.is_empty() {
+        return Ok(InputSource::Local(LocalSource::Files(files)));
+    }
+    match json.get("baseDir").and_then(Value::as_str) {
+        Some(base_dir) => {
+            let filter = json.get("filter").and_then(Value::as_str).unwrap_or("*").to_owned();
+            Ok(InputSource::Local(LocalSource::Folder { base_dir: base_dir.to_owned(), filter }))
+        }
+        None => Err(StorageError::Spec("a local source needs [files], or [baseDir] with a [filter]".to_owned())),
+    }
+}
+
+fn http(json: Value) -> Result<InputSource, StorageError> {
+    let uris = strings(&json, "uris");
+    if uris.is_empty() {
+        return Err(StorageError::Spec("an http source needs [uris]".to_owned()));
+    }
+    for uri in &uris {
+        let parsed = url::Url::parse(uri).map_err(|error| StorageError::Spec(format!("URI [{uri}]: {error}")))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(StorageError::Spec(format!("URI [{uri}]: only http and https are supported")));
+        }
+    }
+    let password = match json.get("httpAuthenticationPassword") {
+        Some(Value::String(password)) => Some(password.clone()),
+        Some(Value::Object(provider)) => provider.get("password").and_then(Value::as_str).map(str::to_owned),
+        _ => None,
+    };
+    let headers = json.get("requestHeaders").and_then(Value::as_object).into_iter().flatten();
+    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+    let username = json.get("httpAuthenticationUsername").and_then(Value::as_str).map(str::to_owned);
+    Ok(InputSource::Http(HttpSource { uris, username, password, headers, json }))
+}
+
+impl InputSource {
+    /// Druid's JSON with all secrets: for workers only.
+    pub fn to_json(&self) -> String {
+        match self {
+            InputSource::Http(http) => http.json.to_string(),
+            _ => self.to_redacted_json(),
+        }
+    }
+
+    /// Druid's JSON for users to see.
+    pub fn to_redacted_json(&self) -> String {
+        match self {
+            InputSource::Local(LocalSource::Files(files)) => json!({ "type": "local", "files": files }),
+            InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
+                json!({ "type": "local", "baseDir": base_dir, "filter": filter })
+            }
+            InputSource::Inline { data } => json!({ "type": "inline", "data": data }),
+            InputSource::Http(http) => {
+                let mut shown = Map::new();
+                shown.insert("type".to_owned(), "http".into());
+                shown.insert("uris".to_owned(), http.uris.clone().into());
+                shown.insert("httpAuthenticationUsername".to_owned(), http.username.clone().into());
+                let password = http.password.as_ref().map(|_| json!({ "type": "default", "password": "********" }));
+                shown.insert("httpAuthenticationPassword".to_owned(), password.unwrap_or(Value::Null));
+                if !http.headers.is_empty() {
+                    let names = http.headers.iter().map(|(name, _)| (name.clone(), "********".into()));
+                    shown.insert("requestHeaders".to_owned(), Value::Object(names.collect()));
+                }
+                Value::Object(shown)
+            }
+        }
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_only_in_the_json_for_workers() {
+        let text = r#"{"type":"http","uris":["http://h/a"],"httpAuthenticationUsername":"u","httpAuthenticationPassword":"geheim"}"#;
+        let source: InputSource = text.parse().unwrap();
+        assert!(source.to_json().contains("geheim"));
+        assert!(!source.to_redacted_json().contains("geheim"));
+        assert!(!format!("{source:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn only_large_uncompressed_files_are_split() {
+        let format: InputFormat = r#"{"type":"json"}"#.parse().unwrap();
+        let file = |location: &str, size| InputFile { location: location.to_owned(), size: Some(size) };
+        let files = vec![file("/a.json", 250), file("/b.json.gz", 250), file("/c.json", 10)];
+        let splits = split_files(files, &format, 100);
+        let ranges: Vec<_> = splits.iter().map(|split| split.range).collect();
+        assert_eq!(ranges, [Some((0, 83)), Some((83, 166)), Some((166, 250)), None, None]);
+    }
+}

@@ -1,0 +1,153 @@
+//! The bytes of a file. Everything here blocks and belongs on a thread of its own.
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::runtime::Handle;
+
+use super::{HttpSource, InputSource, SourceContext};
+use crate::StorageError;
+
+/// An opened file.
+pub enum Opened {
+    Local(File),
+    Stream(Box<dyn Read + Send>),
+}
+
+/// Opens a file of a source, at `start` if it is local.
+///
+/// # Errors
+/// When it may not or cannot be read. A 4xx fails at once, a 5xx and a broken connection after some repetitions.
+pub fn open(
+    source: &InputSource,
+    location: &str,
+    start: u64,
+    context: &SourceContext,
+    runtime: &Handle,
+) -> Result<Opened, StorageError> {
+    match source {
+        InputSource::Inline { data } => Ok(Opened::Stream(Box::new(Cursor::new(data.clone().into_bytes())))),
+        InputSource::Local(_) => {
+            let path = context.check_path(location)?;
+            let mut file = File::open(&path).map_err(|error| StorageError::file(location, error))?;
+            file.seek(SeekFrom::Start(start)).map_err(|error| StorageError::file(location, error))?;
+            Ok(Opened::Local(file))
+        }
+        InputSource::Http(http) => {
+            context.check_url(location)?;
+            let body = runtime.block_on(request(http, location, 0, context))?;
+            Ok(Opened::Stream(Box::new(HttpBody {
+                http: http.clone(),
+                url: location.to_owned(),
+                client: SourceContextRef { http: context.http.clone() },
+                runtime: runtime.clone(),
+                body,
+                chunk: Bytes::new(),
+                position: 0,
+                resumed: 0,
+            })))
+        }
+    }
+}
+
+type Body = std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<Bytes>> + Send>>;
+
+struct SourceContextRef {
+    http: reqwest::Client,
+}
+
+/// Repetitions of a request, with doubling pauses from [`FIRST_PAUSE`].
+const ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+async fn request(http: &HttpSource, url: &str, from: u64, context: &SourceContext) -> Result<Body, StorageError> {
+    send(http, url, from, &context.http).await
+}
+
+async fn send(http: &HttpSource, url: &str, from: u64, client: &reqwest::Client) -> Result<Body, StorageError> {
+    let mut pause = FIRST_PAUSE;
+    let mut attempt = 1;
+    loop {
+        let mut request = client.get(url);
+        if let Some(username) = &http.username {
+            request = request.basic_auth(username, http.password.as_ref());
+        }
+        for (name, value) in &http.headers {
+            request = request.header(name, value);
+        }
+        if from > 0 {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        let error = match request.send().await {
+            Ok(response) if response.status().is_success() => {
+                if from > 0 && response.status() != reqwest::StatusCode::PARTIAL_CONTENT {
+                    let reason = "the connection broke and the server cannot continue from the middle".to_owned();
+                    return Err(StorageError::Http { url: url.to_owned(), reason });
+                }
+                return Ok(Box::pin(response.bytes_stream()));
+            }
+            Ok(response) => {
+                let status = response.status();
+                let error = StorageError::HttpStatus { url: url.to_owned(), status: status.as_u16() };
+                if !status.is_server_error() && status.as_u16() != 429 {
+                    return Err(error);
+                }
+                error
+            }
+            Err(error) => StorageError::Http { url: url.to_owned(), reason: root_cause(&error) },
+        };
+        if attempt >= ATTEMPTS {
+            return Err(error);
+        }
+        attempt += 1;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => root_cause(source),
+        None => error.to_string(),
+    }
+}
+
+/// A response body that continues after a broken connection.
+struct HttpBody {
+    http: HttpSource,
+    url: String,
+    client: SourceContextRef,
+    runtime: Handle,
+    body: Body,
+    chunk: Bytes,
+    position: u64,
+    resumed: u32,
+}
+
+impl Read for HttpBody {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.runtime.clone().block_on(self.body.next()) {
+                None => return Ok(0),
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(error)) if self.resumed < ATTEMPTS => {
+                    tracing::debug!(url = self.url, %error, "the body broke off, will be continued");
+                    self.resumed += 1;
+                    let again = send(&self.http, &self.url, self.position, &self.client.http);
+                    self.body = self.runtime.clone().block_on(again).map_err(std::io::Error::other)?;
+                }
+                Some(Err(error)) => return Err(std::io::Error::other(root_cause(&error))),
+            }
+        }
+        let count = self.chunk.len().min(buffer.len());
+        let taken = self.chunk.split_to(count);
+        if let Some(target) = buffer.get_mut(..count) {
+            target.copy_from_slice(&taken);
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}

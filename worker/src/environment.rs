@@ -1,0 +1,147 @@
+//! What the work orders of a process share, and what those of one worker task share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use datafusion::execution::TaskContext;
+use sarsen_engine::runtime::{TaskResources, task_context};
+use sarsen_kernel::ids::{Incarnation, WorkOrderId, WorkerNumber};
+use sarsen_proto::transport::Network;
+use sarsen_storage::segment::DeepStorage;
+use sarsen_storage::source::SourceContext;
+use tokio::sync::Semaphore;
+
+use crate::pull::Puller;
+use crate::shuffle::output::StoreMemory;
+use crate::shuffle::{BlockStore, ShuffleStore};
+
+/// One per process.
+#[derive(Debug)]
+pub struct ProcessEnvironment {
+    /// Address under which other processes reach this one's Flight service.
+    pub address: String,
+    pub network: Network,
+    pub store: ShuffleStore,
+    pub deep_storage: DeepStorage,
+    /// Reads outside sources with this process's allow-list.
+    pub sources: Arc<SourceContext>,
+    /// Fragments run here, away from the network's threads.
+    pub cpu: tokio::runtime::Handle,
+    /// One permit per core: partitions that run at once.
+    pub cores: Arc<Semaphore>,
+    pub core_count: usize,
+    /// Bytes that one worker task may use.
+    pub task_memory: usize,
+    pub spill_dir: PathBuf,
+    /// Bytes that one worker task may spill.
+    pub spill_quota_bytes: u64,
+}
+
+/// One per worker task.
+#[derive(Debug)]
+pub struct TaskEnvironment {
+    pub process: Arc<ProcessEnvironment>,
+    pub query_id: String,
+    pub worker: WorkerNumber,
+    pub incarnation: Incarnation,
+    pub context: Arc<TaskContext>,
+    pub store_memory: Arc<StoreMemory>,
+    pub spill_dir: PathBuf,
+    /// Bytes that its outputs spilled.
+    pub spilled: Arc<AtomicU64>,
+    /// Rows that may fail to parse; -1 for any number.
+    pub max_parse_exceptions: i64,
+}
+
+/// Share of a worker task's memory that finished outputs may hold; operators have the rest.
+const STORE_SHARE: (usize, usize) = (2, 5);
+
+/// Bytes of one run that a sorting writer gathers, at the most.
+const RUN_BYTES: usize = 128 << 20;
+
+impl TaskEnvironment {
+    /// # Errors
+    /// When the spill folder cannot be made.
+    pub fn new(
+        process: Arc<ProcessEnvironment>,
+        query_id: String,
+        worker: WorkerNumber,
+        incarnation: Incarnation,
+        settings: TaskSettings,
+    ) -> datafusion::common::Result<Arc<Self>> {
+        let spill_dir = process.spill_dir.join(format!("query-{query_id}-worker{worker}_{incarnation}"));
+        std::fs::create_dir_all(&spill_dir)?;
+        let store_bytes = settings.memory_bytes.unwrap_or(process.task_memory) / STORE_SHARE.1 * STORE_SHARE.0;
+        let resources = TaskResources {
+            memory_bytes: settings.memory_bytes.unwrap_or(process.task_memory) - store_bytes,
+            spill_dir: spill_dir.clone(),
+            spill_quota_bytes: process.spill_quota_bytes,
+            batch_rows: settings.batch_rows,
+        };
+        let context = task_context(&resources, process.deep_storage.object_store())?;
+        Ok(Arc::new(TaskEnvironment {
+            process,
+            query_id,
+            worker,
+            incarnation,
+            context,
+            store_memory: StoreMemory::new(store_bytes),
+            spill_dir,
+            spilled: Arc::new(AtomicU64::new(0)),
+            max_parse_exceptions: settings.max_parse_exceptions,
+        }))
+    }
+
+    /// Where the blocks of one work order go.
+    pub fn block_store(&self, order: WorkOrderId) -> BlockStore {
+        let name = format!("stage{}-attempt{}.shuffle", order.stage, order.attempt);
+        BlockStore::new(Arc::clone(&self.store_memory), self.spill_dir.join(name), Arc::clone(&self.spilled))
+    }
+
+    /// Bytes that one writer gathers before it sorts a run.
+    pub fn run_bytes(&self) -> usize {
+        (self.process.task_memory / (8 * self.process.core_count.max(1))).clamp(1 << 20, RUN_BYTES)
+    }
+
+    /// Reads shuffled pieces, those of this process by reference.
+    pub fn puller(&self) -> Puller {
+        let local = (self.process.address.clone(), self.process.store.clone());
+        Puller::new(self.process.network.clone(), Some(local))
+    }
+}
+
+impl Drop for TaskEnvironment {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.spill_dir) {
+            tracing::warn!(query = self.query_id, path = %self.spill_dir.display(), %error, "a spill folder stays behind");
+        }
+    }
+}
+
+/// Context parameters that a worker heeds.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskSettings {
+    pub max_parse_exceptions: i64,
+    pub batch_rows: usize,
+    /// Less memory than the process would give, to force spilling.
+    pub memory_bytes: Option<usize>,
+}
+
+impl TaskSettings {
+    /// From the query context's JSON; what is not there has its default.
+    pub fn parse(context_json: &str) -> Self {
+        let context: serde_json::Map<String, serde_json::Value> = serde_json::from_str(context_json).unwrap_or_default();
+        let integer = |key: &str| match context.get(key) {
+            Some(serde_json::Value::Number(number)) => number.as_i64(),
+            Some(serde_json::Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let strict = context.get("mode").and_then(serde_json::Value::as_str) != Some("nonStrict");
+        TaskSettings {
+            max_parse_exceptions: integer("maxParseExceptions").unwrap_or(if strict { 0 } else { -1 }),
+            batch_rows: 8192,
+            memory_bytes: integer("taskMemoryBytes").and_then(|bytes| usize::try_from(bytes).ok()),
+        }
+    }
+}

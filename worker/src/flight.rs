@@ -1,0 +1,152 @@
+//! The Flight service: other processes pull partitions from here, a bounded piece at a time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
+    PollInfo, PutResult, SchemaResult, Ticket,
+};
+use futures::Stream;
+use prost::Message;
+use sarsen_proto::v1;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::shuffle::{Output, OutputKey, Run, ShuffleStore};
+
+/// Bytes of a message at the most: one block and its envelope, with room for one large row.
+pub const MAX_MESSAGE_BYTES: usize = 96 << 20;
+
+/// Bytes that one pull may ask for.
+pub const MAX_PULL_BYTES: u32 = 8 << 20;
+
+/// Serves a process's shuffle store.
+#[derive(Debug, Clone)]
+pub struct ShuffleFlight {
+    store: ShuffleStore,
+    /// Bytes sent since the start.
+    sent: Arc<AtomicU64>,
+}
+
+impl ShuffleFlight {
+    pub fn new(store: ShuffleStore, sent: Arc<AtomicU64>) -> Self {
+        ShuffleFlight { store, sent }
+    }
+
+    /// The gRPC service.
+    pub fn into_service(self) -> FlightServiceServer<Self> {
+        FlightServiceServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn pull(&self, ticket: &v1::PartitionTicket) -> Result<Vec<FlightData>, Status> {
+        let order = ticket.producer.as_ref().ok_or_else(|| Status::invalid_argument("the ticket names no producer"))?;
+        let key = OutputKey { query_id: ticket.query_id.clone(), order: order.into() };
+        let output = self
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(format!("no output of {} of query {}", key.order, key.query_id)))?;
+        answer(&output, ticket)
+    }
+}
+
+fn answer(output: &Output, ticket: &v1::PartitionTicket) -> Result<Vec<FlightData>, Status> {
+    let empty = Vec::new();
+    let runs: &[Run] = output.partitions.get(ticket.partition as usize).map_or(&empty, |partition| &partition.runs);
+    let mut messages = Vec::new();
+    let mut next_batch = ticket.first_batch;
+    let mut sent = 0;
+    let blocks = runs.get(ticket.run as usize).map(|run| run.blocks.as_slice()).unwrap_or_default();
+    let first = usize::try_from(ticket.first_batch).unwrap_or(usize::MAX);
+    for block in blocks.iter().skip(first) {
+        if sent > 0 && sent + block.bytes > u64::from(ticket.max_bytes) {
+            break;
+        }
+        let frame = block.frame().map_err(|error| Status::internal(error.to_string()))?;
+        messages.push(FlightData { data_header: frame.header, data_body: frame.body, ..Default::default() });
+        sent += block.bytes;
+        next_batch += 1;
+    }
+    let end = v1::PullEnd {
+        next_batch,
+        end: next_batch >= blocks.len() as u64,
+        runs: u32::try_from(runs.len()).unwrap_or(u32::MAX),
+    };
+    messages.push(FlightData { app_metadata: end.encode_to_vec().into(), ..Default::default() });
+    Ok(messages)
+}
+
+type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl FlightService for ShuffleFlight {
+    type DoGetStream = Answer<FlightData>;
+    type HandshakeStream = Answer<HandshakeResponse>;
+    type ListFlightsStream = Answer<FlightInfo>;
+    type DoPutStream = Answer<PutResult>;
+    type DoExchangeStream = Answer<FlightData>;
+    type DoActionStream = Answer<arrow_flight::Result>;
+    type ListActionsStream = Answer<ActionType>;
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let mut ticket = v1::PartitionTicket::decode(request.into_inner().ticket)
+            .map_err(|error| Status::invalid_argument(format!("not a partition ticket: {error}")))?;
+        ticket.max_bytes = ticket.max_bytes.min(MAX_PULL_BYTES);
+        let this = self.clone();
+        let messages = tokio::task::spawn_blocking(move || this.pull(&ticket))
+            .await
+            .map_err(|error| Status::internal(error.to_string()))??;
+        let bytes: usize = messages.iter().map(|message| message.data_header.len() + message.data_body.len()).sum();
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        Err(only_do_get())
+    }
+
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        Err(only_do_get())
+    }
+}
+
+fn only_do_get() -> Status {
+    Status::unimplemented("workers only serve shuffled partitions, by DoGet")
+}

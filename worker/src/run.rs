@@ -1,0 +1,318 @@
+//! Runs one work order's fragment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, UInt32Type};
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use futures::StreamExt;
+use sarsen_engine::fragment;
+use sarsen_engine::input::{
+    ExternalInput, FragmentInput, FragmentInputs, SegmentFile, SinkContext, SplitPayload,
+};
+use sarsen_kernel::shuffle::Boundaries;
+use sarsen_kernel::statistics::KeyStatistics;
+use sarsen_kernel::work_order::{InputSlice, WorkOrder};
+use sarsen_storage::reader::{ParseErrors, ReadCounters};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::OrderCounters;
+use crate::environment::TaskEnvironment;
+use crate::inputs::StageReader;
+use crate::pull::PullCounters;
+use crate::shuffle::Output;
+use crate::shuffle::writers::{Writer, WriterContext, assemble};
+
+/// Time chunks of one work order at the most.
+const MAX_BUCKETS: usize = 5_000;
+
+/// A segment that a work order wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenSegment {
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub partition: u32,
+    pub path: String,
+    pub bytes: u64,
+    pub rows: u64,
+}
+
+/// What a fragment left once its input is read.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The output is complete.
+    Output(Output),
+    /// Rows lie in runs; the controller says where partitions are cut.
+    Uncut(Uncut),
+    Segments(Vec<WrittenSegment>),
+}
+
+/// An output without boundaries.
+#[derive(Debug)]
+pub struct Uncut {
+    context: Arc<WriterContext>,
+    writers: Vec<Writer>,
+    pub statistics: KeyStatistics,
+}
+
+impl Uncut {
+    /// Cuts it.
+    ///
+    /// # Errors
+    /// When rows of a block that crosses a boundary cannot be read.
+    pub fn cut(self, boundaries: &Boundaries, order: &WorkOrder) -> Result<Output> {
+        assemble(&self.context, self.writers, Some(boundaries), order.id.worker)
+    }
+}
+
+/// Decodes, binds and runs a fragment to its end.
+///
+/// # Errors
+/// The first error of any of its partitions, or a cancellation.
+pub async fn run(
+    task: &Arc<TaskEnvironment>,
+    order: &WorkOrder,
+    counters: &Arc<OrderCounters>,
+    cancel: &CancellationToken,
+) -> Result<Outcome> {
+    let inputs = bind_inputs(task, order, counters)?;
+    let plan = fragment::bind(fragment::decode(&order.fragment, &task.context)?, &inputs)?;
+    let partitions = plan.output_partitioning().partition_count();
+    counters.start(partitions);
+    match &order.shuffle {
+        None => {
+            let written = for_each_partition(task, &plan, partitions, cancel, |_| Ok(Segments(Vec::new()))).await?;
+            Ok(Outcome::Segments(written.into_iter().flat_map(|segments| segments.0).collect()))
+        }
+        Some(shuffle) => {
+            let context = Arc::new(WriterContext {
+                schema: plan.schema(),
+                shuffle: shuffle.clone(),
+                blocks: task.block_store(order.id),
+                run_bytes: task.run_bytes(),
+                seed: seed(&task.query_id, order),
+                max_buckets: MAX_BUCKETS,
+            });
+            let writers = for_each_partition(task, &plan, partitions, cancel, |partition| {
+                Ok(Shuffled { writer: Writer::new(&context)?, counters: Arc::clone(counters), partition })
+            })
+            .await?;
+            let mut writers: Vec<Writer> = writers.into_iter().map(|shuffled| shuffled.writer).collect();
+            if writers.is_empty() {
+                let mut empty = Writer::new(&context)?;
+                empty.finish()?;
+                writers.push(empty);
+            }
+            if !shuffle.kind.needs_boundaries() {
+                return Ok(Outcome::Output(assemble(&context, writers, None, order.id.worker)?));
+            }
+            let mut statistics = KeyStatistics::default();
+            for writer in &mut writers {
+                if let Some(of_writer) = writer.statistics() {
+                    statistics.merge(&of_writer);
+                }
+            }
+            let uncut = Uncut { context, writers, statistics };
+            match &order.boundaries {
+                Some(boundaries) => Ok(Outcome::Output(uncut.cut(boundaries, order)?)),
+                None => Ok(Outcome::Uncut(uncut)),
+            }
+        }
+    }
+}
+
+/// The sampling of keys depends on nothing but the query and the place in it.
+fn seed(query_id: &str, order: &WorkOrder) -> u64 {
+    query_id.bytes().fold(u64::from(order.id.stage.0) << 32 | u64::from(order.id.worker.0), |seed, byte| {
+        seed.rotate_left(5).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(byte)
+    })
+}
+
+/// Takes the batches of one partition.
+trait PartitionSink: Send + 'static {
+    fn write(&mut self, batch: RecordBatch) -> Result<()>;
+    fn finish(&mut self) -> Result<()>;
+}
+
+struct Shuffled {
+    writer: Writer,
+    counters: Arc<OrderCounters>,
+    partition: usize,
+}
+
+impl PartitionSink for Shuffled {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.counters.output(self.partition, &batch);
+        self.writer.write(batch)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.writer.finish()
+    }
+}
+
+struct Segments(Vec<WrittenSegment>);
+
+impl PartitionSink for Segments {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.0.extend(segments_of(&batch)?);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs all partitions, as many at once as the process has cores free, each into a sink of its own.
+async fn for_each_partition<S: PartitionSink>(
+    task: &Arc<TaskEnvironment>,
+    plan: &Arc<dyn ExecutionPlan>,
+    partitions: usize,
+    cancel: &CancellationToken,
+    make_sink: impl Fn(usize) -> Result<S>,
+) -> Result<Vec<S>> {
+    let mut running: JoinSet<(usize, Result<S>)> = JoinSet::new();
+    for partition in 0..partitions {
+        let mut sink = make_sink(partition)?;
+        let (plan, context) = (Arc::clone(plan), Arc::clone(&task.context));
+        let (cores, cancel) = (Arc::clone(&task.process.cores), cancel.clone());
+        running.spawn_on(
+            async move {
+                let work = async {
+                    let _core = cores.acquire_owned().await;
+                    let mut batches = plan.execute(partition, context)?;
+                    while let Some(batch) = batches.next().await {
+                        sink.write(batch?)?;
+                    }
+                    sink.finish()?;
+                    Ok(sink)
+                };
+                tokio::select! {
+                    result = work => (partition, result),
+                    () = cancel.cancelled() => (partition, Err(cancelled())),
+                }
+            },
+            &task.process.cpu,
+        );
+    }
+    let mut sinks: Vec<(usize, S)> = Vec::with_capacity(partitions);
+    while let Some(joined) = running.join_next().await {
+        let (partition, result) = joined.map_err(|error| {
+            DataFusionError::Execution(format!("a partition of the fragment ended abnormally: {error}"))
+        })?;
+        sinks.push((partition, result?));
+    }
+    // The order of partitions, not of their ends, decides what an output holds first.
+    sinks.sort_by_key(|(partition, _)| *partition);
+    Ok(sinks.into_iter().map(|(_, sink)| sink).collect())
+}
+
+/// The error of a fragment that was told to stop.
+pub fn cancelled() -> DataFusionError {
+    DataFusionError::Execution("the work order was stopped".to_owned())
+}
+
+fn segments_of(batch: &RecordBatch) -> Result<Vec<WrittenSegment>> {
+    let [start, end, partition, path, bytes, rows] = batch.columns() else {
+        return internal_err!("a segment report has six columns, found {}", batch.num_columns());
+    };
+    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let written = (0..batch.num_rows()).map(|row| WrittenSegment {
+        start_ms: start.as_primitive::<Int64Type>().value(row),
+        end_ms: end.as_primitive::<Int64Type>().value(row),
+        partition: partition.as_primitive::<UInt32Type>().value(row),
+        path: path.as_string::<i32>().value(row).to_owned(),
+        bytes: unsigned(bytes.as_primitive::<Int64Type>().value(row)),
+        rows: unsigned(rows.as_primitive::<Int64Type>().value(row)),
+    });
+    Ok(written.collect())
+}
+
+fn bind_inputs(
+    task: &Arc<TaskEnvironment>,
+    order: &WorkOrder,
+    counters: &Arc<OrderCounters>,
+) -> Result<FragmentInputs> {
+    let mut inputs = Vec::with_capacity(order.inputs.len());
+    let mut sink_partitions = Vec::new();
+    for slice in &order.inputs {
+        match slice {
+            InputSlice::Splits(splits) => {
+                let read = Arc::new(ReadCounters::default());
+                read.set_total_files(splits.iter().map(|split| u64::from(split.files)).sum());
+                counters.add_external(&read);
+                let mut external = Vec::new();
+                let mut segments = Vec::new();
+                for split in splits {
+                    let payload = serde_json::from_slice(&split.payload)
+                        .map_err(|error| DataFusionError::Internal(format!("unreadable input split: {error}")))?;
+                    match payload {
+                        SplitPayload::External(split) => external.push(split),
+                        SplitPayload::Segment(file) => segments.push(file),
+                    }
+                }
+                let external = ExternalInput::new(
+                    external,
+                    task.process.core_count,
+                    Arc::clone(&task.process.sources),
+                    read,
+                    counters.parse_errors(task.max_parse_exceptions),
+                );
+                let segments = spread(segments, task.process.core_count);
+                inputs.push(FragmentInput::Splits { external: Arc::new(external), segments });
+            }
+            InputSlice::Partitions { stage, partitions, producers, merged, .. } => {
+                let count = if *merged { 1 } else { partitions.len() };
+                let pulled: Vec<Arc<PullCounters>> = (0..count).map(|_| Arc::default()).collect();
+                counters.add_stage(partitions, *merged, &pulled);
+                sink_partitions = partitions.iter().map(|partition| partition.0).collect();
+                inputs.push(FragmentInput::Shuffle(Arc::new(StageReader {
+                    puller: task.puller(),
+                    query_id: task.query_id.clone(),
+                    stage: *stage,
+                    partitions: partitions.clone(),
+                    producers: producers.clone(),
+                    merged: *merged,
+                    counters: pulled,
+                })));
+            }
+        }
+    }
+    let sink = order.shuffle.is_none().then(|| {
+        Arc::new(SinkContext {
+            deep_storage: task.process.deep_storage.clone(),
+            unique: format!("{}-{}-{}", task.query_id, order.id.worker, order.id.attempt),
+            partitions: sink_partitions,
+            rows_written: counters.segment_rows(),
+        })
+    });
+    Ok(FragmentInputs { inputs, sink })
+}
+
+/// Files in groups of about equal bytes, one for each core; at least one group.
+fn spread(mut files: Vec<SegmentFile>, groups: usize) -> Vec<Vec<SegmentFile>> {
+    let mut spread = vec![(0_u64, Vec::new()); groups.clamp(1, files.len().max(1))];
+    files.sort_by(|left, right| right.bytes.cmp(&left.bytes).then_with(|| left.path.cmp(&right.path)));
+    for file in files {
+        if let Some((bytes, group)) = spread.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+            *bytes += file.range.map_or(file.bytes, |(start, end)| end.abs_diff(start));
+            group.push(file);
+        }
+    }
+    spread.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Shared count of rows that sinks have written.
+pub type RowCount = Arc<AtomicU64>;
+
+/// Reads a shared count.
+pub fn rows(count: &RowCount) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// Parse errors of one work order.
+pub type SharedParseErrors = Arc<ParseErrors>;
