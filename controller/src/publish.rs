@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use sarsen_kernel::fault::Fault;
-use sarsen_kernel::query::{ColumnDescriptor, IngestTarget, SegmentGranularity};
+use sarsen_kernel::query::{ColumnDescriptor, IngestTarget};
 use sarsen_proto::membership::overlord;
-use sarsen_proto::transport::{Network, retry};
+use sarsen_proto::transport::{Network, VersionedChannel, retry};
 use sarsen_proto::v1;
+use sarsen_proto::v1::overlord_client::OverlordClient;
 use sarsen_storage::segment::{DataSegment, Interval, ShardSpec};
+
+use crate::task::OVERLORD_ATTEMPTS;
 
 /// What a publish needs to know of its query.
 #[derive(Debug)]
@@ -21,10 +24,18 @@ pub struct Publication<'a> {
     pub fail_on_empty: bool,
 }
 
-/// Attempts to reach the Overlord; the publish itself happens once whatever is repeated.
-const ATTEMPTS: u32 = 8;
+/// Allocations of one publish at most: another ingestion may take the same partition numbers first.
+const ALLOCATIONS: u32 = 5;
 
-/// Publishes and answers how many segments there are.
+/// A publish that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    pub segments: u64,
+    /// An earlier controller of the task had published already: its files count, ours do not.
+    pub repeated: bool,
+}
+
+/// Publishes the segments.
 ///
 /// # Errors
 /// A fault of Druid's: `InsertCannotBeEmpty`, `InsertTimeOutOfBounds`, `InsertCannotAllocateSegment`.
@@ -32,19 +43,45 @@ pub async fn publish(
     publication: Publication<'_>,
     network: &Network,
     overlord_address: &str,
-) -> Result<u64, Fault> {
+) -> Result<Published, Fault> {
     let target = publication.target;
     if publication.segments.is_empty() && publication.fail_on_empty {
         return Err(Fault::InsertCannotBeEmpty { data_source: target.datasource.clone() });
     }
-    let mut chunks: BTreeMap<(i64, i64), Vec<v1::SegmentOutput>> = BTreeMap::new();
-    for segment in publication.segments {
+    let mut chunks: Chunks = BTreeMap::new();
+    for segment in &publication.segments {
         let interval = segment.interval.unwrap_or_default();
-        chunks.entry((interval.start_ms, interval.end_ms)).or_default().push(segment);
+        check_bounds((interval.start_ms, interval.end_ms), target)?;
+        chunks.entry((interval.start_ms, interval.end_ms)).or_default().push(segment.clone());
     }
-    for chunk in chunks.keys() {
-        check_bounds(*chunk, target)?;
+    let client = overlord(network, overlord_address).map_err(|error| unknown(&error))?;
+    let mut allocation = 1;
+    loop {
+        let segments = allocate(&publication, &chunks, &client).await?;
+        let count = u64::try_from(segments.len()).unwrap_or(u64::MAX);
+        let request =
+            v1::PublishRequest { task_id: publication.task_id.to_owned(), epoch: publication.epoch, segments };
+        let published = retry(OVERLORD_ATTEMPTS, || {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { Ok(client.publish(request).await?.into_inner()) }
+        });
+        match published.await {
+            Ok(reply) => return Ok(Published { segments: count, repeated: reply.repeated }),
+            Err(status) if status.code() == tonic::Code::AlreadyExists && allocation < ALLOCATIONS => allocation += 1,
+            Err(status) => return Err(unknown(&status.message())),
+        }
     }
+}
+
+type Chunks = BTreeMap<(i64, i64), Vec<v1::SegmentOutput>>;
+
+/// Asks for versions and partition numbers, and makes the records to publish.
+async fn allocate(
+    publication: &Publication<'_>,
+    chunks: &Chunks,
+    client: &OverlordClient<VersionedChannel>,
+) -> Result<Vec<v1::SegmentRecord>, Fault> {
+    let target = publication.target;
     let request = v1::AllocateSegmentsRequest {
         task_id: publication.task_id.to_owned(),
         epoch: publication.epoch,
@@ -56,8 +93,7 @@ pub async fn publish(
             })
             .collect(),
     };
-    let client = overlord(network, overlord_address).map_err(|error| unknown(&error))?;
-    let allocated = retry(ATTEMPTS, || {
+    let allocated = retry(OVERLORD_ATTEMPTS, || {
         let (mut client, request) = (client.clone(), request.clone());
         async move { Ok(client.allocate_segments(request).await?.into_inner()) }
     })
@@ -65,8 +101,8 @@ pub async fn publish(
     .map_err(|status| unknown(&status.message()))?;
 
     let mut records = Vec::new();
-    for (((start_ms, end_ms), segments), allocation) in chunks.into_iter().zip(allocated.chunks) {
-        let asked = Interval { start_ms, end_ms };
+    for (((start_ms, end_ms), segments), allocation) in chunks.iter().zip(allocated.chunks) {
+        let asked = Interval { start_ms: *start_ms, end_ms: *end_ms };
         let given = allocation.interval.unwrap_or_default();
         let interval = Interval { start_ms: given.start_ms, end_ms: given.end_ms };
         if interval != asked {
@@ -76,24 +112,12 @@ pub async fn publish(
                 allocated_interval: Some(interval.to_string()),
             });
         }
-        for (segment, offset) in segments.into_iter().zip(0..) {
+        for (segment, offset) in segments.iter().zip(0..) {
             let partition = allocation.first_partition + offset;
-            records.push(record(&publication.columns, target, interval, &allocation.version, partition, segment)?);
+            records.push(record(publication.columns, target, interval, &allocation.version, partition, segment)?);
         }
     }
-    let published = u64::try_from(records.len()).unwrap_or(u64::MAX);
-    let request = v1::PublishRequest {
-        task_id: publication.task_id.to_owned(),
-        epoch: publication.epoch,
-        segments: records,
-    };
-    retry(ATTEMPTS, || {
-        let (mut client, request) = (client.clone(), request.clone());
-        async move { Ok(client.publish(request).await?.into_inner()) }
-    })
-    .await
-    .map_err(|status| unknown(&status.message()))?;
-    Ok(published)
+    Ok(records)
 }
 
 fn check_bounds((start_ms, end_ms): (i64, i64), target: &IngestTarget) -> Result<(), Fault> {
@@ -116,7 +140,7 @@ fn record(
     interval: Interval,
     version: &str,
     partition: u32,
-    segment: v1::SegmentOutput,
+    segment: &v1::SegmentOutput,
 ) -> Result<v1::SegmentRecord, Fault> {
     let dimensions: Vec<String> =
         columns.iter().map(|column| column.name.clone()).filter(|name| name != "__time").collect();
@@ -141,14 +165,6 @@ fn record(
             .map(|column| v1::Column { name: column.name.clone(), native_type: column.native_type.clone() })
             .collect(),
     })
-}
-
-/// How a granularity is called in faults.
-pub fn granularity_name(granularity: &SegmentGranularity) -> &str {
-    match granularity {
-        SegmentGranularity::All => "ALL",
-        SegmentGranularity::Period(period) => period,
-    }
 }
 
 fn unknown(error: &dyn std::fmt::Display) -> Fault {

@@ -44,8 +44,6 @@ const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// One worker task as its controller sees it.
 #[derive(Debug)]
 pub struct WorkerLink {
-    pub address: String,
-    pub node_id: String,
     commands: mpsc::Sender<v1::worker_command::Command>,
     cancel: CancellationToken,
 }
@@ -71,7 +69,7 @@ impl WorkerLink {
             sent: Vec::new(),
         };
         tasks.spawn(link.run(receiver, cancel.clone()));
-        WorkerLink { address: node.address.clone(), node_id: node.node_id.clone(), commands, cancel }
+        WorkerLink { commands, cancel }
     }
 
     /// Sends a command, now or once the worker can be reached again.

@@ -108,5 +108,5 @@ pub struct SinkContext {
     /// Output partition of the ingestion by local partition.
     pub partitions: Vec<u32>,
     /// Counts rows written, for progress.
-    pub rows_written: std::sync::atomic::AtomicU64,
+    pub rows_written: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }

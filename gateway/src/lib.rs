@@ -1,1 +1,18 @@
-//! placeholder
+//! Druid's HTTP API in front of the Overlord.
+//!
+//! [`service`] is the process and its router; [`routes`] hold a file per part of the API, thin: they read a request
+//! ([`request`]), ask the Overlord, and answer with what [`render`] makes. [`submission`] plans a statement before it is
+//! submitted, so that bad SQL is refused at once.
+//!
+//! The only crate that knows Druid's JSON. Deliberately absent: state of any kind.
+
+mod error;
+mod options;
+mod render;
+mod request;
+mod routes;
+mod service;
+mod submission;
+
+pub use options::Options;
+pub use service::{GatewayError, Started, run, start};

@@ -1,1 +1,28 @@
-//! placeholder
+//! The Overlord: takes tasks, gives them locks, a controller process and worker slots, and keeps the metadata of
+//! tables with their publish transaction, and the reports of ended tasks.
+//!
+//! [`service`] is the edge and owns the process; `handler` carries out one request each over [`state`] (one mutex, never
+//! held over an await), [`metadata`] (SQLite) and `reports` (deep storage). What is decided is decided by pure code:
+//! [`locks`], [`slots`], [`queue`], [`membership`]. `dispatch` alone talks to controllers.
+//!
+//! Deliberately absent: SQL, plans, rows, and any knowledge of what a query does.
+
+mod dispatch;
+mod error;
+mod handler;
+pub mod ids;
+pub mod locks;
+pub mod membership;
+pub mod metadata;
+mod options;
+mod overlord;
+pub mod queue;
+mod reports;
+mod service;
+pub mod slots;
+pub mod state;
+pub mod time;
+
+pub use error::{OverlordError, RequestError};
+pub use options::Options;
+pub use service::{Started, run, start};

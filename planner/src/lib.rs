@@ -29,5 +29,6 @@ mod types;
 pub use error::{PlanError, PlanPhase};
 pub use plan::{plan, referenced_tables};
 pub use request::{
-    Action, Explain, Parameter, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind, TableSchema,
+    Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind, StatementKind, TableSchema,
 };
+pub use tables::ScanTarget;

@@ -12,6 +12,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sarsen_kernel::ids::QueryId;
 use sarsen_kernel::query::{QueryDefinition, QueryKind};
+use serde_json::{Map, Value};
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -49,7 +50,7 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
     let mut query = statement.query().clone();
     parameters::bind(&mut query, &request.parameters)?;
     rewrite::rewrite(&mut query);
-    let planner = Planner { request, statement: &statement, settings, scans: Scans::default() };
+    let planner = Planner { request, statement: &statement, context, settings, scans: Scans::default() };
     planner.plan(query).await
 }
 
@@ -86,6 +87,7 @@ fn datafusion_statement(query: &Query) -> DataFusionStatement {
 struct Planner<'a> {
     request: &'a PlanRequest,
     statement: &'a Statement,
+    context: Map<String, Value>,
     settings: Settings,
     scans: Scans,
 }
@@ -112,7 +114,7 @@ impl Planner<'_> {
         let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
         let physical = self.physical_plan(session, &logical).await?;
         let mut builder = self.builder();
-        let partitions = self.settings.shuffle_partitions.unwrap_or(self.request.max_workers);
+        let partitions = self.settings.shuffle_partitions.unwrap_or(self.settings.max_workers);
         let sorted = builder.open_sorted_root(&physical, partitions).map_err(|error| self.refused(&error))?;
         let (open, shuffle) = match sorted {
             Some(sorted) => sorted,
@@ -120,10 +122,14 @@ impl Planner<'_> {
         };
         builder.close(open, Some(shuffle)).map_err(|error| self.refused(&error))?;
         let result_signature = names.fields().iter().map(|field| descriptor(field)).collect();
+        let (stages, scans) = builder.finish();
         Ok(Planned {
+            context: self.context.clone(),
+            max_workers: self.settings.max_workers,
+            scans,
             definition: QueryDefinition {
                 query_id: QueryId(self.request.query_id.clone()),
-                stages: builder.finish(),
+                stages,
                 choices: Vec::new(),
                 kind: QueryKind::Select,
                 result_signature,
@@ -160,10 +166,14 @@ impl Planner<'_> {
         };
         let kind = ingest::close(&mut builder, open, ingest, &prepared, &target)
             .map_err(|error| self.refused(&error))?;
+        let (stages, scans) = builder.finish();
         Ok(Planned {
+            context: self.context.clone(),
+            max_workers: self.settings.max_workers,
+            scans,
             definition: QueryDefinition {
                 query_id: QueryId(self.request.query_id.clone()),
-                stages: builder.finish(),
+                stages,
                 choices: Vec::new(),
                 kind,
                 result_signature: Vec::new(),
@@ -178,9 +188,9 @@ impl Planner<'_> {
 
     fn builder(&self) -> StageBuilder<'_> {
         let options = CutOptions {
-            max_workers: self.request.max_workers.max(1),
+            max_workers: self.settings.max_workers,
             partitions: self.settings.shuffle_partitions,
-            max_partitions: self.request.max_workers.max(1).saturating_mul(PARTITIONS_PER_WORKER),
+            max_partitions: self.settings.max_workers.saturating_mul(PARTITIONS_PER_WORKER),
             partition_bytes: PARTITION_BYTES,
         };
         StageBuilder::new(options, &self.scans)

@@ -1,7 +1,10 @@
 //! What planning is asked and what it answers.
 
+use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::QueryDefinition;
 use serde_json::{Map, Value};
+
+use crate::tables::ScanTarget;
 
 /// A table as the catalogue knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +34,6 @@ pub struct PlanRequest {
     /// What CURRENT_TIMESTAMP means, in ms.
     pub statement_time_ms: i64,
     pub tables: Vec<TableSchema>,
-    /// Worker tasks that the query may use.
-    pub max_workers: u32,
     /// Prefixes of outside places that EXTERN may read.
     pub extern_allow: Vec<String>,
 }
@@ -74,11 +75,26 @@ pub struct Explain {
     pub attributes_json: String,
 }
 
+/// An input of a stage that is outside data, with the user's own specs: secrets are in here.
+#[derive(Debug, Clone)]
+pub struct PlannedScan {
+    pub stage: StageNumber,
+    /// Position among the stage's inputs.
+    pub input: usize,
+    pub target: ScanTarget,
+}
+
 /// A planned statement.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// Stages with encoded fragments; the splits of outside inputs are not listed yet.
     pub definition: QueryDefinition,
+    /// The request's context with what the statement's SET clauses changed.
+    pub context: Map<String, Value>,
+    /// Worker tasks that the query may use.
+    pub max_workers: u32,
+    /// What the stages read from outside.
+    pub scans: Vec<PlannedScan>,
     pub kind: StatementKind,
     /// What an ingestion writes to.
     pub datasource: Option<String>,

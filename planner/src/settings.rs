@@ -7,6 +7,8 @@ use crate::error::PlanError;
 /// The query context as planning reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Worker tasks that the query may use: `maxNumTasks` without the controller.
+    pub max_workers: u32,
     /// Rows of a segment at about the most.
     pub rows_per_segment: u64,
     /// Exact number of hash and range partitions; for tests and tuning.
@@ -14,6 +16,9 @@ pub struct Settings {
     /// Whether large joins prefer to sort and merge.
     pub sort_merge_join: bool,
 }
+
+/// One controller and one worker.
+const DEFAULT_TASKS: i64 = 2;
 
 const DEFAULT_ROWS_PER_SEGMENT: u64 = 3_000_000;
 
@@ -30,9 +35,8 @@ impl Settings {
                 )));
             }
         };
-        if let Some(tasks) = integer(context, "maxNumTasks")?
-            && tasks < 2
-        {
+        let tasks = integer(context, "maxNumTasks")?.unwrap_or(DEFAULT_TASKS);
+        if tasks < 2 {
             return Err(PlanError::invalid_without_source(format!(
                 "MSQ context maxNumTasks [{tasks}] cannot be less than 2, since at least 1 controller and 1 worker is \
                  necessary"
@@ -46,7 +50,8 @@ impl Settings {
         };
         let shuffle_partitions = integer(context, "shufflePartitions")?
             .map(|partitions| u32::try_from(partitions).unwrap_or(1).max(1));
-        Ok(Settings { rows_per_segment, shuffle_partitions, sort_merge_join })
+        let max_workers = u32::try_from(tasks - 1).unwrap_or(u32::MAX);
+        Ok(Settings { max_workers, rows_per_segment, shuffle_partitions, sort_merge_join })
     }
 }
 

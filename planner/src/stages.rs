@@ -26,9 +26,9 @@ use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{Delivery, StageDefinition, StageInput};
 use sarsen_kernel::shuffle::{KeyColumn, PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec};
 
-use crate::tables::Scans;
+use crate::request::PlannedScan;
+use crate::tables::{ScanTarget, Scans};
 pub use fragment::Open;
-
 
 /// How wide stages may be.
 #[derive(Debug, Clone, Copy)]
@@ -49,13 +49,23 @@ pub struct StageBuilder<'a> {
     options: CutOptions,
     scans: &'a Scans,
     /// Inputs of open fragments by the number that their leaf carries.
-    inputs: Vec<StageInput>,
+    inputs: Vec<OpenInput>,
     stages: Vec<StageDefinition>,
+    /// What the stages read from outside.
+    planned_scans: Vec<PlannedScan>,
+}
+
+/// An input of an open fragment.
+#[derive(Debug, Clone)]
+struct OpenInput {
+    input: StageInput,
+    /// What is read, for outside data.
+    scan: Option<ScanTarget>,
 }
 
 impl<'a> StageBuilder<'a> {
     pub fn new(options: CutOptions, scans: &'a Scans) -> Self {
-        StageBuilder { options, scans, inputs: Vec::new(), stages: Vec::new() }
+        StageBuilder { options, scans, inputs: Vec::new(), stages: Vec::new(), planned_scans: Vec::new() }
     }
 
     /// The open fragment of a whole plan, with the stages below it closed.
@@ -205,7 +215,7 @@ impl<'a> StageBuilder<'a> {
         let merge_key: Vec<KeyColumn> = if merge { shuffle.key.clone() } else { Vec::new() };
         let stage = self.close(child, Some(shuffle))?;
         let input = self.inputs.len();
-        self.inputs.push(StageInput::Stage { candidates: vec![stage], delivery });
+        self.inputs.push(OpenInput { input: StageInput::Stage { candidates: vec![stage], delivery }, scan: None });
         let plan = Arc::new(sarsen_engine::ShuffleReadExec::new(input, schema, merge_key, 1));
         Ok(Open { plan, single, deterministic: true })
     }
@@ -216,7 +226,8 @@ impl<'a> StageBuilder<'a> {
     /// When the fragment cannot travel.
     pub fn close(&mut self, open: Open, shuffle: Option<ShuffleSpec>) -> Result<StageNumber> {
         let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
-        let stage = fragment::close(open, shuffle, number, &self.inputs, self.options.max_workers)?;
+        let (stage, scans) = fragment::close(open, shuffle, number, &self.inputs, self.options.max_workers)?;
+        self.planned_scans.extend(scans);
         self.join_partition_groups(&stage);
         self.stages.push(stage);
         Ok(number)
@@ -258,9 +269,9 @@ impl<'a> StageBuilder<'a> {
         }
     }
 
-    /// The stages in order, once the last one is closed.
-    pub fn finish(self) -> Vec<StageDefinition> {
-        self.stages
+    /// The stages in order and what they read from outside, once the last one is closed.
+    pub fn finish(self) -> (Vec<StageDefinition>, Vec<PlannedScan>) {
+        (self.stages, self.planned_scans)
     }
 }
 

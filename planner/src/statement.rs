@@ -4,7 +4,6 @@
 //! token, so that every place in an error is a place in the user's text.
 
 use sqlparser::ast::{Expr, ObjectName, OrderByExpr, Query, Value};
-use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
@@ -450,9 +449,4 @@ impl Cursor {
             None => unexpected_token(&TokenWithSpan::wrap(Token::EOF), self.end(), expected),
         }
     }
-}
-
-/// Whether a token is the given keyword, quoted or not.
-pub fn is_keyword(token: &Token, keyword: Keyword) -> bool {
-    matches!(token, Token::Word(word) if word.keyword == keyword)
 }

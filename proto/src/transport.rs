@@ -179,6 +179,50 @@ pub fn server() -> tonic::transport::Server {
         .trace_fn(|request| tracing::debug_span!("rpc", path = request.uri().path()))
 }
 
+/// Where a process takes calls.
+#[derive(Debug)]
+pub enum Binding {
+    Tcp(tokio::net::TcpListener),
+    Pipe(PipeListener),
+}
+
+impl Network {
+    /// Binds `HOST:PORT` (port 0: any free one) or `inproc://NAME`; answers the address for others to call.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(&self, address: &str) -> io::Result<(String, Binding)> {
+        if let Some(name) = address.strip_prefix(IN_PROCESS) {
+            let (address, listener) = self.listen(name);
+            return Ok((address, Binding::Pipe(listener)));
+        }
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let address = format!("http://{host}:{}", listener.local_addr()?.port());
+        Ok((address, Binding::Tcp(listener)))
+    }
+}
+
+/// Serves `routes` until `shutdown`; calls in flight then end first.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    binding: Binding,
+    routes: tonic::service::Routes,
+    shutdown: tokio_util::sync::CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let router = server().add_routes(routes);
+    let done = async move { shutdown.cancelled().await };
+    match binding {
+        Binding::Tcp(listener) => {
+            let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, done).await
+        }
+        Binding::Pipe(listener) => router.serve_with_incoming_shutdown(listener, done).await,
+    }
+}
+
 /// Repeats a call that is safe to repeat while the other side is away, with doubling pauses, at most `attempts` times.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ pub fn classify(error: &DataFusionError) -> RunError {
             return RunError::Fault(fault.clone());
         }
         if inner.downcast_ref::<NullTime>().is_some() {
-            return RunError::Fault(Fault::InsertTimeNull);
+            return RunError::Fault(Fault::InsertTimeNull {});
         }
         if let Some(error) = inner.downcast_ref::<sarsen_storage::StorageError>() {
             return RunError::Fault(crate::storage_fault::fault_of(error));

@@ -1,1 +1,23 @@
-//! placeholder
+//! Runs work orders.
+//!
+//! [`service`] is the edge: one gRPC stream per worker task, and the Flight service on the same port. [`task`] carries
+//! out what the kernel of one worker task decides; [`run`] runs a fragment into the writers of the shuffle store
+//! ([`shuffle`]); [`flight`] serves partitions to others and [`pull`] fetches theirs.
+//!
+//! Deliberately absent: plans, SQL, and any decision about other workers.
+
+mod counters;
+mod environment;
+mod error;
+mod flight;
+pub mod inputs;
+mod options;
+pub mod pull;
+mod run;
+mod service;
+pub mod shuffle;
+pub mod storage_fault;
+mod task;
+
+pub use options::{MemorySize, Options};
+pub use service::{Started, WorkerError, run, start};

@@ -1,9 +1,8 @@
 //! Runs one work order's fragment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt32Type};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -15,7 +14,7 @@ use sarsen_engine::input::{
 use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, WorkOrder};
-use sarsen_storage::reader::{ParseErrors, ReadCounters};
+use sarsen_storage::reader::ReadCounters;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -305,14 +304,3 @@ fn spread(mut files: Vec<SegmentFile>, groups: usize) -> Vec<Vec<SegmentFile>> {
     }
     spread.into_iter().map(|(_, group)| group).collect()
 }
-
-/// Shared count of rows that sinks have written.
-pub type RowCount = Arc<AtomicU64>;
-
-/// Reads a shared count.
-pub fn rows(count: &RowCount) -> u64 {
-    count.load(Ordering::Relaxed)
-}
-
-/// Parse errors of one work order.
-pub type SharedParseErrors = Arc<ParseErrors>;

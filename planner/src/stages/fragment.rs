@@ -7,13 +7,14 @@ use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use sarsen_engine::{ExternScanExec, ShuffleReadExec, fragment, segment_scan};
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{ProcessorDescriptor, ProcessorKind, StageDefinition, StageInput};
 use sarsen_kernel::shuffle::ShuffleSpec;
 
-use super::StageBuilder;
+use super::{OpenInput, StageBuilder};
+use crate::request::PlannedScan;
 use crate::types::descriptor;
 
 /// A fragment that operators are still added to.
@@ -54,7 +55,8 @@ impl StageBuilder<'_> {
         };
         let target = self.scans.get(scan).ok_or_else(|| internal_datafusion_err!("scan {scan} was never planned"))?;
         let input = self.inputs.len();
-        self.inputs.push(StageInput::Splits { descriptor: target.descriptor(), splits: Vec::new() });
+        let splits = StageInput::Splits { descriptor: target.descriptor(), splits: Vec::new() };
+        self.inputs.push(OpenInput { input: splits, scan: Some(target) });
         Ok(Open { plan: with_input(plan, input)?, single: false, deterministic: true })
     }
 }
@@ -74,10 +76,10 @@ pub(super) fn close(
     open: Open,
     shuffle: Option<ShuffleSpec>,
     number: StageNumber,
-    known_inputs: &[StageInput],
+    known_inputs: &[OpenInput],
     max_workers: u32,
-) -> Result<StageDefinition> {
-    let used: Mutex<Vec<StageInput>> = Mutex::new(Vec::new());
+) -> Result<(StageDefinition, Vec<PlannedScan>)> {
+    let used: Mutex<Vec<OpenInput>> = Mutex::new(Vec::new());
     let plan = open.plan.transform_up(|node| {
         let known = leaf_scan(&node).or_else(|| node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::input));
         let Some(known) = known else { return Ok(Transformed::no(node)) };
@@ -89,9 +91,14 @@ pub(super) fn close(
     })?;
     let plan = plan.data;
     let signature = plan.schema().fields().iter().map(|field| descriptor(field)).collect();
-    Ok(StageDefinition {
+    let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let scans = used.iter().enumerate().filter_map(|(input, open)| {
+        open.scan.clone().map(|target| PlannedScan { stage: number, input, target })
+    });
+    let scans = scans.collect();
+    let stage = StageDefinition {
         number,
-        inputs: used.into_inner().unwrap_or_else(PoisonError::into_inner),
+        inputs: used.into_iter().map(|open| open.input).collect(),
         fragment: fragment::encode(&plan)?,
         processor: processor(&plan),
         signature,
@@ -99,7 +106,8 @@ pub(super) fn close(
         max_worker_count: if open.single { 1 } else { max_workers },
         deterministic: open.deterministic,
         alternative: None,
-    })
+    };
+    Ok((stage, scans))
 }
 
 /// What a fragment does, for the report.
@@ -147,9 +155,4 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
         limit: limit.map(|limit| limit as u64),
         plan: displayable(plan.as_ref()).indent(false).to_string(),
     }
-}
-
-/// Whether the plan's own partitioning is a single partition.
-pub(super) fn is_planned_single(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.output_partitioning().partition_count() == 1
 }

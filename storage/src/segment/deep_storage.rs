@@ -1,6 +1,7 @@
 //! Where segments and reports are kept for good.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
@@ -77,7 +78,71 @@ impl DeepStorage {
         }
     }
 
+    /// Removes every file below `datasource` that a writer named after `query_id` made and that is not among
+    /// `published`, unfinished ones too: what killed workers left.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or a file not be removed.
+    pub async fn delete_unpublished(
+        &self,
+        datasource: &str,
+        query_id: &str,
+        published: &HashSet<String>,
+    ) -> Result<(), StorageError> {
+        let (root, marker) = (Path::new(&self.url).to_path_buf(), format!("{query_id}-"));
+        let folder = root.join(ObjectPath::from(datasource).as_ref());
+        let published: HashSet<PathBuf> = published.iter().map(|path| root.join(path)).collect();
+        let swept = tokio::task::spawn_blocking(move || sweep(&folder, &root, &marker, &published)).await;
+        let refuse = |reason: String| StorageError::DeepStorage { url: self.url.clone(), reason };
+        swept.map_err(|error| refuse(error.to_string()))?.map_err(|error| refuse(error.to_string()))
+    }
+
     fn failed(&self, error: &object_store::Error) -> StorageError {
         StorageError::DeepStorage { url: self.url.clone(), reason: error.to_string() }
+    }
+}
+
+/// Walks `folder`; below a folder whose name begins with `marker` everything unpublished goes, and so do the folders
+/// that are then empty.
+fn sweep(folder: &Path, root: &Path, marker: &str, published: &HashSet<PathBuf>) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let is_marked = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(marker));
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sweep(&entry.path(), root, marker, published)?;
+        } else if is_marked && !published.contains(&entry.path()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    if folder != root && std::fs::read_dir(folder)?.next().is_none() {
+        // Another writer may have begun here meanwhile; then it is not empty, and stays.
+        let _ = std::fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_unpublished_files_of_the_query_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DeepStorage::open(folder.path().to_str().unwrap()).unwrap();
+        for path in ["t/i/v/0/q-0-0/data.parquet", "t/i/v/1/q-1-0/data.parquet", "t/i/v/0/other-0-0/data.parquet"] {
+            storage.put(path, b"x".to_vec()).await.unwrap();
+        }
+        std::fs::write(folder.path().join("t/i/v/1/q-1-0/data.parquet#1"), b"y").unwrap();
+        let published = HashSet::from(["t/i/v/0/q-0-0/data.parquet".to_owned()]);
+        storage.delete_unpublished("t", "q", &published).await.unwrap();
+        assert!(storage.get("t/i/v/0/q-0-0/data.parquet").await.unwrap().is_some());
+        assert!(storage.get("t/i/v/0/other-0-0/data.parquet").await.unwrap().is_some());
+        assert!(!folder.path().join("t/i/v/1").exists());
     }
 }

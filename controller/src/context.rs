@@ -1,0 +1,97 @@
+//! The query context as a controller reads it.
+
+use sarsen_kernel::controller::Limits;
+use sarsen_kernel::fault::Fault;
+use sarsen_planner::{Parameter, PlanError, PlanRequest, TableSchema};
+use sarsen_proto::v1;
+use serde_json::{Map, Value};
+
+/// What planning needs, out of a task's spec.
+///
+/// # Errors
+/// A fault when the spec holds JSON that is none.
+pub fn plan_request(spec: &v1::TaskSpec, extern_allow: &[String]) -> Result<PlanRequest, Fault> {
+    let parameters: Vec<Value> = if spec.parameters_json.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_str(&spec.parameters_json).map_err(|error| unreadable("parameters", &error))?
+    };
+    Ok(PlanRequest {
+        query_id: spec.query_id.clone(),
+        sql: spec.sql.clone(),
+        context: context(spec)?,
+        parameters: parameters.iter().map(parameter).collect(),
+        statement_time_ms: spec.statement_time_ms,
+        tables: spec.catalog.iter().flat_map(|catalog| &catalog.tables).map(table).collect(),
+        extern_allow: extern_allow.to_vec(),
+    })
+}
+
+/// The task's context.
+///
+/// # Errors
+/// When it is not a JSON object.
+pub fn context(spec: &v1::TaskSpec) -> Result<Map<String, Value>, Fault> {
+    if spec.context_json.is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(&spec.context_json).map_err(|error| unreadable("context", &error))
+}
+
+fn unreadable(what: &str, error: &serde_json::Error) -> Fault {
+    Fault::UnknownError { message: format!("the {what} of the task cannot be read: {error}") }
+}
+
+fn parameter(json: &Value) -> Parameter {
+    let sql_type = json.get("type").and_then(Value::as_str).unwrap_or("VARCHAR").to_owned();
+    Parameter { sql_type, value: json.get("value").cloned().unwrap_or(Value::Null) }
+}
+
+fn table(table: &v1::Table) -> TableSchema {
+    TableSchema {
+        name: table.datasource.clone(),
+        columns: table.columns.iter().map(|column| (column.name.clone(), column.native_type.clone())).collect(),
+        rows: table.rows,
+        bytes: table.bytes,
+    }
+}
+
+/// Limits of the query, from its context.
+pub fn limits(context: &Map<String, Value>) -> Limits {
+    let defaults = Limits::default();
+    let number = |key: &str| integer(context, key).and_then(|value| u64::try_from(value).ok());
+    Limits {
+        max_partitions: number("maxPartitions").unwrap_or(defaults.max_partitions),
+        max_segments_per_chunk: number("maxNumSegments"),
+        max_input_files_per_worker: number("maxInputFilesPerWorker").unwrap_or(defaults.max_input_files_per_worker),
+        timeout_ms: integer(context, "timeout").filter(|timeout| *timeout > 0),
+        ..defaults
+    }
+}
+
+/// A flag of the context.
+pub fn flag(context: &Map<String, Value>, key: &str) -> bool {
+    match context.get(key) {
+        Some(Value::Bool(value)) => *value,
+        Some(Value::String(text)) => text == "true",
+        _ => false,
+    }
+}
+
+fn integer(context: &Map<String, Value>, key: &str) -> Option<i64> {
+    match context.get(key)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The fault for a statement that can't be planned.
+pub fn fault_of(error: &PlanError) -> Fault {
+    Fault::DruidException {
+        druid_error_code: error.error_code.to_owned(),
+        persona: error.persona.to_owned(),
+        category: error.category.to_owned(),
+        message: error.message.clone(),
+    }
+}

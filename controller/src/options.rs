@@ -1,0 +1,41 @@
+//! How a controller process is set up.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Flags of `sarsen controller`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Folder for everything this process keeps.
+    #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data")]
+    pub data_dir: PathBuf,
+    /// Address of the Overlord.
+    #[arg(long, env = "SARSEN_OVERLORD", default_value = "http://127.0.0.1:8081")]
+    pub overlord: String,
+    /// Where gRPC listens; others reach this process here.
+    #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8082")]
+    pub grpc_addr: String,
+    /// Controller tasks that run at once.
+    #[arg(long, env = "SARSEN_CONTROLLER_TASKS", default_value_t = 64)]
+    pub tasks: u32,
+    /// Memory of this process; a controller holds reports and results only, so this is for the sake of one set of flags.
+    #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
+    pub memory_limit: Option<String>,
+    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    #[arg(long, env = "SARSEN_DEEP_STORAGE")]
+    pub deep_storage: Option<String>,
+    /// Accepted on every role; a controller spills nothing.
+    #[arg(long, env = "SARSEN_SPILL_DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// Prefix of paths or URLs that EXTERN may read; may be given several times.
+    #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
+    pub extern_allow: Vec<String>,
+}
+
+impl Options {
+    /// Deep storage as set or by default.
+    pub fn deep_storage(&self) -> String {
+        self.deep_storage.clone().unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
+    }
+}

@@ -1,0 +1,121 @@
+//! Reads the rows of a SELECT from the workers of its last stage.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use sarsen_engine::input::{FragmentInput, FragmentInputs};
+use sarsen_engine::{ShuffleReadExec, fragment};
+use sarsen_kernel::ids::{PartitionNumber, WorkOrderId};
+use sarsen_kernel::query::{ColumnDescriptor, StageDefinition};
+use sarsen_kernel::work_order::Producer;
+use sarsen_proto::transport::Network;
+use sarsen_worker::inputs::StageReader;
+use sarsen_worker::pull::{OutputUnavailable, PullCounters, Puller};
+
+/// Rows that a report shows (Druid: 3,000).
+pub const REPORT_ROWS: usize = 3_000;
+
+/// The rows as an Arrow IPC stream.
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    pub ipc: Vec<u8>,
+    /// There were more rows than were asked for.
+    pub truncated: bool,
+}
+
+/// What is read.
+#[derive(Debug)]
+pub struct ReadRequest {
+    pub network: Network,
+    pub query_id: String,
+    pub stage: StageDefinition,
+    pub signature: Vec<ColumnDescriptor>,
+    pub orders: Vec<(WorkOrderId, Producer)>,
+    pub partitions: u32,
+    /// `None`: all of them.
+    pub max_rows: Option<usize>,
+}
+
+/// Why rows could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    Unavailable(OutputUnavailable),
+    Failed(String),
+}
+
+impl From<DataFusionError> for ReadError {
+    fn from(error: DataFusionError) -> Self {
+        if let DataFusionError::External(inner) = error.find_root()
+            && let Some(unavailable) = inner.downcast_ref::<OutputUnavailable>()
+        {
+            return ReadError::Unavailable(unavailable.clone());
+        }
+        ReadError::Failed(error.strip_backtrace())
+    }
+}
+
+/// Reads partition after partition, each merged by the shuffle's key where it is sorted.
+///
+/// # Errors
+/// [`ReadError::Unavailable`] when an output is lost, which the kernel can mend.
+pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
+    let context = Arc::new(TaskContext::default());
+    let schema = fragment::decode(&request.stage.fragment, &context)?.schema();
+    let key = request.stage.shuffle.as_ref().filter(|shuffle| shuffle.kind.is_sorted()).map(|shuffle| shuffle.key.clone());
+    let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();
+    let reader = StageReader {
+        puller: Puller::new(request.network.clone(), None),
+        query_id: request.query_id.clone(),
+        stage: request.stage.number,
+        counters: partitions.iter().map(|_| Arc::new(PullCounters::default())).collect(),
+        partitions,
+        producers: request.orders.iter().map(|(_, producer)| producer.clone()).collect(),
+        merged: false,
+    };
+    let count = usize::try_from(request.partitions).unwrap_or(usize::MAX);
+    let leaf: Arc<dyn ExecutionPlan> =
+        Arc::new(ShuffleReadExec::new(0, Arc::clone(&schema), key.unwrap_or_default(), count));
+    let inputs = FragmentInputs { inputs: vec![FragmentInput::Shuffle(Arc::new(reader))], sink: None };
+    let plan = fragment::bind(leaf, &inputs)?;
+
+    let columns: Vec<usize> = (0..request.signature.len()).collect();
+    let shown = result_schema(&schema, &request.signature);
+    let mut writer = StreamWriter::try_new(Vec::new(), &shown).map_err(DataFusionError::from)?;
+    let mut left = request.max_rows.unwrap_or(usize::MAX);
+    let mut truncated = false;
+    'partitions: for partition in 0..count {
+        let mut batches = plan.execute(partition, Arc::clone(&context))?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?.project(&columns).map_err(DataFusionError::from)?;
+            if batch.num_rows() > left {
+                truncated = true;
+            }
+            let batch = batch.slice(0, left.min(batch.num_rows()));
+            left -= batch.num_rows();
+            writer.write(&renamed(&batch, &shown)?).map_err(DataFusionError::from)?;
+            if truncated {
+                break 'partitions;
+            }
+        }
+    }
+    let ipc = writer.into_inner().map_err(DataFusionError::from)?;
+    Ok(Results { ipc, truncated })
+}
+
+/// The columns under the names that the user gave them, which need not differ from each other.
+fn result_schema(schema: &SchemaRef, signature: &[ColumnDescriptor]) -> SchemaRef {
+    let fields = schema.fields().iter().zip(signature);
+    let fields = fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name).with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+fn renamed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+}

@@ -1,0 +1,266 @@
+//! One controller task: plans its query, then carries out what the kernel decides.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sarsen_kernel::controller::ControllerKernel;
+use sarsen_kernel::fault::{Fault, FaultReport};
+use sarsen_kernel::ids::{Epoch, Millis};
+use sarsen_kernel::report::{QueryReport, ReportStatus};
+use sarsen_planner::Planned;
+use sarsen_proto::membership::overlord;
+use sarsen_proto::transport::{Network, retry};
+use sarsen_proto::{to_kernel, v1};
+use sarsen_storage::segment::DeepStorage;
+use sarsen_storage::source::SourceContext;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::query::{End, Query};
+use crate::report::{Ending, unplanned};
+use crate::results::Results;
+use crate::{context, splits};
+
+/// What all tasks of a process share.
+#[derive(Debug)]
+pub struct TaskEnvironment {
+    pub network: Network,
+    /// Address of the Overlord.
+    pub overlord: String,
+    /// Address of this process.
+    pub address: String,
+    pub sources: Arc<SourceContext>,
+    pub extern_allow: Vec<String>,
+    pub deep_storage: DeepStorage,
+}
+
+/// Attempts to reach the Overlord: with pauses of up to 2 s each, about five minutes.
+pub const OVERLORD_ATTEMPTS: u32 = 150;
+
+/// Questions that may wait for a task.
+const QUEUE: usize = 64;
+
+/// Somebody wants to know how the query stands.
+pub type ReportRequest = oneshot::Sender<QueryReport>;
+
+/// Steers a task from outside.
+#[derive(Debug, Clone)]
+pub struct TaskHandle {
+    pub epoch: u64,
+    cancel: CancellationToken,
+    abandon: CancellationToken,
+    reports: mpsc::Sender<ReportRequest>,
+}
+
+impl TaskHandle {
+    /// Ends the query with `Canceled`.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Stops without an end: another controller has the task, or will.
+    pub fn abandon(&self) {
+        self.abandon.cancel();
+    }
+
+    /// How the query stands.
+    ///
+    /// # Errors
+    /// When it has just ended.
+    pub async fn report(&self) -> Result<v1::Report, Status> {
+        let gone = || Status::not_found("the task has just ended");
+        let (answer, answered) = oneshot::channel();
+        self.reports.send(answer).await.map_err(|_| gone())?;
+        let report = answered.await.map_err(|_| gone())?;
+        Ok(v1::Report { report: Some(to_kernel(&report)?), ..v1::Report::default() })
+    }
+}
+
+/// A controller task that runs.
+#[derive(Debug)]
+pub struct Task {
+    pub environment: Arc<TaskEnvironment>,
+    pub task_id: String,
+    pub epoch: u64,
+    /// An earlier controller had the task.
+    pub resumed: bool,
+    pub spec: v1::TaskSpec,
+    pub cancel: CancellationToken,
+    pub reports: mpsc::Receiver<ReportRequest>,
+    abandon: CancellationToken,
+    started: Millis,
+}
+
+/// Makes a task; it does nothing until it is run.
+pub fn create(
+    environment: Arc<TaskEnvironment>,
+    task_id: String,
+    epoch: u64,
+    resumed: bool,
+    spec: v1::TaskSpec,
+) -> (TaskHandle, Task) {
+    let (sender, reports) = mpsc::channel(QUEUE);
+    let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
+    let handle = TaskHandle { epoch, cancel: cancel.clone(), abandon: abandon.clone(), reports: sender };
+    let task = Task { environment, task_id, epoch, resumed, spec, cancel, reports, abandon, started: now() };
+    (handle, task)
+}
+
+/// The wall clock, in ms since the epoch.
+pub fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
+}
+
+/// A query that is ready to run.
+pub struct Prepared {
+    pub planned: Planned,
+    pub kernel: ControllerKernel,
+    pub assignments: Vec<v1::WorkerAssignment>,
+}
+
+impl Task {
+    /// Runs to the query's end, and tells the Overlord; says nothing when the task was abandoned.
+    pub async fn run(mut self) {
+        let abandon = self.abandon.clone();
+        tokio::select! {
+            () = self.run_to_end() => {}
+            () = abandon.cancelled() => tracing::info!("task is left to another controller"),
+        }
+    }
+
+    async fn run_to_end(&mut self) {
+        tracing::info!(epoch = self.epoch, "task starts");
+        let prepared = self.prepare_answering().await;
+        match prepared {
+            Err(fault) => {
+                let fault = FaultReport { task_id: Some(self.task_id.clone()), ..fault };
+                let ending = Ending { status: ReportStatus::Failed, error: Some(fault) };
+                let report = unplanned(&self.spec.query_id, self.started, now(), ending);
+                self.complete(report, Results::default()).await;
+            }
+            Ok(prepared) => {
+                let End { report, results, cleaning } = Query::new(self, prepared, self.started).run().await;
+                self.complete(report, results).await;
+                cleaning.await;
+            }
+        }
+    }
+
+    /// Prepares while it answers questions and heeds a cancellation.
+    async fn prepare_answering(&mut self) -> Result<Prepared, FaultReport> {
+        let (environment, spec) = (Arc::clone(&self.environment), self.spec.clone());
+        let (task_id, epoch) = (self.task_id.clone(), self.epoch);
+        let preparing = prepare(&environment, &spec, &task_id, epoch);
+        tokio::pin!(preparing);
+        loop {
+            tokio::select! {
+                prepared = &mut preparing => return prepared.map_err(FaultReport::from),
+                Some(answer) = self.reports.recv() => {
+                    let _ = answer.send(unplanned(&spec.query_id, self.started, now(), Ending::running()));
+                }
+                () = self.cancel.cancelled() => return Err(Fault::Canceled {}.into()),
+            }
+        }
+    }
+
+    async fn complete(&self, report: QueryReport, results: Results) {
+        let error = report.error.as_ref();
+        match error {
+            None => tracing::info!(duration_ms = report.duration_ms, "task succeeded"),
+            Some(error) => tracing::warn!(code = error.fault.code(), message = error.fault.message(), "task failed"),
+        }
+        let request = v1::CompleteTaskRequest {
+            task_id: self.task_id.clone(),
+            epoch: self.epoch,
+            success: report.status == ReportStatus::Success,
+            error_message: error.map(error_text).unwrap_or_default(),
+            duration_ms: report.duration_ms.unwrap_or(0),
+            report: Some(v1::Report {
+                report: to_kernel(&report).ok(),
+                results: results.ipc.into(),
+                results_truncated: results.truncated,
+            }),
+        };
+        let told = retry(OVERLORD_ATTEMPTS, || {
+            let client = overlord(&self.environment.network, &self.environment.overlord);
+            let request = request.clone();
+            async move {
+                let mut client = client.map_err(|error| Status::unavailable(error.to_string()))?;
+                client.complete_task(request).await
+            }
+        });
+        if let Err(status) = told.await {
+            tracing::error!(%status, "the Overlord did not take the task's end");
+        }
+    }
+}
+
+/// Druid's `errorMsg` of a failed task: code and message.
+fn error_text(error: &FaultReport) -> String {
+    format!("{}: {}", error.fault.code(), error.fault.message())
+}
+
+async fn prepare(
+    environment: &TaskEnvironment,
+    spec: &v1::TaskSpec,
+    task_id: &str,
+    epoch: u64,
+) -> Result<Prepared, Fault> {
+    let request = context::plan_request(spec, &environment.extern_allow)?;
+    let mut planned = sarsen_planner::plan(&request).await.map_err(|error| context::fault_of(&error))?;
+    splits::list_splits(
+        &mut planned.definition,
+        &planned.scans,
+        &environment.sources,
+        &environment.network,
+        &environment.overlord,
+    )
+    .await?;
+    let limits = context::limits(&context::context(spec)?);
+    // What breaks a limit is told before any worker is taken.
+    ControllerKernel::new(planned.definition.clone(), limits.clone(), planned.max_workers, Epoch(epoch))?;
+    let workers: Vec<u32> = (0..planned.max_workers).collect();
+    let asked = v1::AcquireWorkersRequest {
+        task_id: task_id.to_owned(),
+        epoch,
+        workers,
+        avoid: Vec::new(),
+        partial: true,
+    };
+    let assignments = acquire(environment, asked).await?;
+    let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
+    let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
+    Ok(Prepared { planned, kernel, assignments })
+}
+
+/// Time that a task waits for worker slots before it gives up (Druid: TaskStartTimeout).
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Asks for worker processes until there are some.
+///
+/// # Errors
+/// `TaskStartTimeout` when none came free in time.
+pub async fn acquire(
+    environment: &TaskEnvironment,
+    request: v1::AcquireWorkersRequest,
+) -> Result<Vec<v1::WorkerAssignment>, Fault> {
+    let asking = retry(u32::MAX, || {
+        let client = overlord(&environment.network, &environment.overlord);
+        let request = request.clone();
+        async move {
+            let mut client = client.map_err(|error| Status::unavailable(error.to_string()))?;
+            Ok(client.acquire_workers(request).await?.into_inner().assignments)
+        }
+    });
+    let wanted = request.workers.len() as u64;
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, asking).await {
+        Ok(Ok(assignments)) => Ok(assignments),
+        Ok(Err(status)) => Err(Fault::UnknownError { message: format!("no workers could be had: {}", status.message()) }),
+        Err(_) => Err(Fault::TaskStartTimeout {
+            pending_tasks: wanted,
+            total_tasks: wanted,
+            timeout: u64::try_from(ACQUIRE_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
+        }),
+    }
+}

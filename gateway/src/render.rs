@@ -1,0 +1,12 @@
+//! Druid's JSON out of our values. Pure.
+
+pub mod counters;
+pub mod errors;
+pub mod payload;
+pub mod report;
+pub mod results;
+pub mod stages;
+pub mod status;
+mod time;
+
+pub use time::iso;

@@ -1,0 +1,137 @@
+//! The payload of a controller task: what `GET …/task/{id}` shows.
+
+use sarsen_kernel::query::{ColumnDescriptor, InputDescriptor, QueryKind, StageInput};
+use sarsen_planner::Planned;
+use serde_json::{Map, Value, json};
+
+use super::stages::{ETERNITY, data_source, granularity, interval};
+use crate::request::SqlRequest;
+
+/// Rows that a worker of Druid's holds before it persists; here nothing but a number that clients look for.
+const MAX_ROWS_IN_MEMORY: u64 = 100_000;
+
+/// Druid's task context.
+pub fn task_context() -> Value {
+    json!({ "lookupLoadingMode": "NONE", "useLineageBasedSegmentAllocation": true, "forceTimeChunkLock": true })
+}
+
+/// The payload at submission.
+pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value {
+    let task_id = format!("query-{query_id}");
+    let columns = output_columns(planned);
+    let mut context = request.context.clone();
+    context.insert("sqlQueryId".to_owned(), json!(query_id));
+    context.insert("queryId".to_owned(), json!(query_id));
+    let mappings: Vec<Value> =
+        columns.iter().map(|column| json!({ "queryColumn": column.name, "outputColumn": column.name })).collect();
+    let rows_per_segment = match &planned.definition.kind {
+        QueryKind::Ingest(target) => target.rows_per_segment,
+        QueryKind::Select => 3_000_000,
+    };
+    let assignment = context.get("taskAssignment").and_then(Value::as_str).unwrap_or("max").to_owned();
+    let datasource = planned.datasource.as_deref().unwrap_or("__query_select");
+    let mut payload = Map::new();
+    let mut put = |name: &str, value: Value| payload.insert(name.to_owned(), value);
+    put("type", json!("query_controller"));
+    put("id", json!(task_id));
+    put(
+        "spec",
+        json!({
+            "query": query(planned, &columns, &context),
+            "columnMappings": mappings,
+            "destination": destination(planned),
+            "assignmentStrategy": assignment,
+            "tuningConfig": {
+                "maxNumWorkers": planned.max_workers,
+                "maxRowsInMemory": MAX_ROWS_IN_MEMORY,
+                "rowsPerSegment": rows_per_segment,
+            },
+        }),
+    );
+    put("sqlQuery", json!(redacted(&request.query)));
+    put("sqlQueryContext", Value::Object(context));
+    put("sqlResultsContext", json!({ "timeZone": "UTC", "stringifyArrays": true }));
+    put("sqlTypeNames", columns.iter().map(|column| json!(column.sql_type)).collect());
+    put("nativeTypeNames", columns.iter().map(|column| json!(column.native_type)).collect());
+    put("context", task_context());
+    put("groupId", json!(task_id));
+    put("dataSource", json!(datasource));
+    put("resource", json!({ "availabilityGroup": task_id, "requiredCapacity": 1 }));
+    Value::Object(payload)
+}
+
+fn output_columns(planned: &Planned) -> Vec<ColumnDescriptor> {
+    if !planned.definition.result_signature.is_empty() {
+        return planned.definition.result_signature.clone();
+    }
+    planned.definition.final_stage().map(|stage| stage.signature.clone()).unwrap_or_default()
+}
+
+fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, Value>) -> Value {
+    let first: Option<&InputDescriptor> = planned.definition.stages.iter().flat_map(|stage| &stage.inputs).find_map(|input| match input {
+        StageInput::Splits { descriptor, .. } => Some(descriptor),
+        StageInput::Stage { .. } => None,
+    });
+    let source = first.map_or_else(|| json!({ "type": "inline" }), data_source);
+    json!({
+        "queryType": "scan",
+        "dataSource": source,
+        "intervals": { "type": "intervals", "intervals": [ETERNITY] },
+        "resultFormat": "compactedList",
+        "columns": columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+        "context": context,
+        "columnTypes": columns.iter().map(|column| column.native_type.as_str()).collect::<Vec<_>>(),
+        "granularity": { "type": "all" },
+        "legacy": false,
+    })
+}
+
+fn destination(planned: &Planned) -> Value {
+    let QueryKind::Ingest(target) = &planned.definition.kind else { return json!({ "type": "taskReport" }) };
+    let mut destination = Map::new();
+    destination.insert("type".to_owned(), json!("dataSource"));
+    destination.insert("dataSource".to_owned(), json!(target.datasource));
+    destination.insert("segmentGranularity".to_owned(), granularity(&target.segment_granularity));
+    if let Some(intervals) = &target.replace_intervals {
+        let chunks: Vec<String> = intervals.iter().map(|(start, end)| interval(*start, *end)).collect();
+        destination.insert("replaceTimeChunks".to_owned(), json!(chunks));
+    }
+    destination.insert("terminalStageSpec".to_owned(), json!({ "type": "segmentGeneration" }));
+    Value::Object(destination)
+}
+
+/// The statement with the passwords of EXTERN sources masked: any text value of a key that names a secret.
+fn redacted(sql: &str) -> String {
+    const SECRET_KEYS: [&str; 4] =
+        ["\"httpAuthenticationPassword\"", "\"secretAccessKey\"", "\"password\"", "\"key\""];
+    let mut text = sql.to_owned();
+    for key in SECRET_KEYS {
+        let mut from = 0;
+        while let Some(found) = text.get(from..).and_then(|rest| rest.find(key)) {
+            let after = from + found + key.len();
+            from = after;
+            let Some(rest) = text.get(after..) else { break };
+            let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else { continue };
+            let Some(inner) = value.strip_prefix('"') else { continue };
+            let start = text.len() - inner.len();
+            let Some(length) = inner.find('"') else { continue };
+            text.replace_range(start..start + length, "<masked>");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn passwords_of_sources_are_masked() {
+        let sql = r#"EXTERN('{"type":"http","httpAuthenticationPassword" : "geheim","uris":[]}')"#;
+        assert_eq!(
+            redacted(sql),
+            r#"EXTERN('{"type":"http","httpAuthenticationPassword" : "<masked>","uris":[]}')"#
+        );
+        assert_eq!(redacted("SELECT 1"), "SELECT 1");
+    }
+}

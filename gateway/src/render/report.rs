@@ -1,0 +1,119 @@
+//! The report of a task.
+
+use sarsen_kernel::report::{QueryReport, ReportStatus, WorkerReport, WorkerReportState};
+use sarsen_proto::{DecodeError, from_kernel, v1};
+use serde_json::{Map, Value, json};
+
+use super::results::{self, Style, Times};
+use super::{counters, errors, iso, stages};
+
+/// The body of `…/reports`.
+///
+/// # Errors
+/// When the message does not hold what it should.
+pub fn report(task_id: &str, report: &v1::Report) -> Result<Value, DecodeError> {
+    let query: QueryReport = from_kernel(report.report.as_ref(), "Report", "report")?;
+    let mut payload = Map::new();
+    if query.status == ReportStatus::Success && !query.result_signature.is_empty() {
+        payload.insert("results".to_owned(), select_results(&query, report)?);
+    }
+    payload.insert("status".to_owned(), status(&query));
+    let kind = query.kind.as_ref();
+    payload.insert(
+        "stages".to_owned(),
+        query.stages.iter().map(|stage| stages::stage(stage, &query.query_id, kind)).collect(),
+    );
+    let by_stage: Map<String, Value> = query
+        .counters
+        .iter()
+        .map(|(stage, workers)| {
+            let workers: Map<String, Value> = workers
+                .iter()
+                .map(|(worker, snapshot)| (worker.to_string(), counters::snapshot(snapshot)))
+                .collect();
+            (stage.to_string(), Value::Object(workers))
+        })
+        .collect();
+    payload.insert("counters".to_owned(), Value::Object(by_stage));
+    let mut body = Map::new();
+    body.insert(
+        "multiStageQuery".to_owned(),
+        json!({ "type": "multiStageQuery", "taskId": task_id, "payload": payload }),
+    );
+    if query.status != ReportStatus::Running {
+        body.insert(
+            "taskContext".to_owned(),
+            json!({ "type": "taskContext", "taskId": task_id, "payload": super::payload::task_context() }),
+        );
+    }
+    Ok(Value::Object(body))
+}
+
+fn select_results(query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {
+    let batches = results::read(&report.results)
+        .map_err(|error| DecodeError::Malformed { kind: "Arrow IPC stream", reason: error.to_string() })?;
+    let style = Style { times: Times::Millis, stringify_arrays: true };
+    let sql_types: Vec<&str> = query.result_signature.iter().map(|column| column.sql_type.as_str()).collect();
+    Ok(json!({
+        "signature": stages::signature(&query.result_signature),
+        "sqlTypeNames": sql_types,
+        "results": results::rows(&batches, &style),
+        "resultsTruncated": report.results_truncated,
+    }))
+}
+
+fn status(query: &QueryReport) -> Value {
+    let mut rendered = Map::new();
+    let mut put = |name: &str, value: Value| rendered.insert(name.to_owned(), value);
+    let name = match query.status {
+        ReportStatus::Running => "RUNNING",
+        ReportStatus::Success => "SUCCESS",
+        ReportStatus::Failed => "FAILED",
+    };
+    put("status", json!(name));
+    if let Some(error) = &query.error {
+        put("errorReport", errors::fault_report(error));
+    }
+    if !query.warnings.is_empty() {
+        put("warnings", query.warnings.iter().map(errors::fault_report).collect());
+    }
+    if let Some(start) = query.start_ms {
+        put("startTime", json!(iso(start)));
+    }
+    put("durationMs", json!(query.duration_ms.unwrap_or(-1)));
+    let workers: Map<String, Value> = query
+        .workers
+        .iter()
+        .map(|(worker, lives)| (worker.to_string(), lives.iter().map(self::worker).collect()))
+        .collect();
+    put("workers", Value::Object(workers));
+    put("pendingTasks", json!(query.pending_tasks));
+    put("runningTasks", json!(query.running_tasks));
+    if query.published_segments.is_some()
+        && let Some(shard_spec) = &query.shard_spec
+    {
+        let class = match shard_spec.kind.as_str() {
+            "range" => "DimensionRangeShardSpec",
+            "tombstone" => "TombstoneShardSpec",
+            _ => "NumberedShardSpec",
+        };
+        put("segmentReport", json!({ "shardSpec": class, "details": shard_spec.details }));
+    }
+    Value::Object(rendered)
+}
+
+fn worker(worker: &WorkerReport) -> Value {
+    let state = match worker.state {
+        WorkerReportState::Pending => Value::Null,
+        WorkerReportState::Running => json!("RUNNING"),
+        WorkerReportState::Success => json!("SUCCESS"),
+        WorkerReportState::Failed => json!("FAILED"),
+    };
+    json!({
+        "workerId": worker.task_id,
+        "workerDesc": if worker.location.is_empty() { json!(worker.task_id) } else { json!(worker.location) },
+        "state": state,
+        "durationMs": worker.duration_ms.unwrap_or(-1),
+        "pendingMs": worker.pending_ms,
+    })
+}

@@ -1,0 +1,107 @@
+//! `/druid/v2/sql`: a SELECT that is answered with its rows.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sarsen_kernel::report::QueryReport;
+use sarsen_proto::{from_kernel, v1};
+use serde_json::json;
+
+use crate::error::{ApiError, json_response};
+use crate::render::{errors, results};
+use crate::request::{ResultFormat, SqlRequest};
+use crate::service::App;
+use crate::submission::{Endpoint, prepare};
+
+const QUERY_ID: HeaderName = HeaderName::from_static("x-druid-query-id");
+const SQL_QUERY_ID: HeaderName = HeaderName::from_static("x-druid-sql-query-id");
+const HEADER_INCLUDED: HeaderName = HeaderName::from_static("x-druid-sql-header-included");
+const RESPONSE_CONTEXT: HeaderName = HeaderName::from_static("x-druid-response-context");
+
+/// Longest wait of one call to the Overlord.
+const POLL_MS: u32 = 30_000;
+
+/// Cancels a query whose client went away before the answer.
+struct CancelOnDrop {
+    app: App,
+    task_id: Option<String>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let (Some(task_id), Ok(mut overlord)) = (self.task_id.take(), self.app.overlord()) else { return };
+        tokio::spawn(async move {
+            let _ = overlord.shutdown_task(v1::TaskRequest { task_id }).await;
+        });
+    }
+}
+
+pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let request = SqlRequest::read(&headers, &body)?;
+    let shape = results::Shape {
+        format: request.result_format,
+        header: request.header,
+        types_header: request.types_header,
+        sql_types_header: request.sql_types_header,
+        style: results::Style::of_context(&request.context, results::Times::Iso),
+    };
+    let submission = prepare(&app, request, Endpoint::Sql).await?;
+    if let Some(explain) = &submission.planned.explain {
+        let row = json!([{
+            "PLAN": explain.plan_json, "RESOURCES": explain.resources_json, "ATTRIBUTES": explain.attributes_json
+        }]);
+        return Ok(json_response(StatusCode::OK, &row));
+    }
+    let query_id = submission.query_id;
+    let mut overlord = app.overlord()?;
+    let refused = |status: tonic::Status| ApiError::of_status(&status, &query_id);
+    let submitted = overlord.submit_task(v1::SubmitTaskRequest { spec: Some(submission.spec) }).await;
+    let task_id = submitted.map_err(refused)?.into_inner().task_id;
+    let mut guard = CancelOnDrop { app: app.clone(), task_id: Some(task_id.clone()) };
+    loop {
+        let wait = v1::WaitTaskRequest { task_id: task_id.clone(), timeout_ms: POLL_MS };
+        let task = overlord.wait_task(wait).await.map_err(refused)?.into_inner();
+        if matches!(task.state(), v1::TaskState::Success | v1::TaskState::Failed) {
+            break;
+        }
+    }
+    guard.task_id = None;
+    let report = overlord.get_report(v1::TaskRequest { task_id }).await.map_err(refused)?.into_inner();
+    answer(&report, &shape, &query_id)
+}
+
+fn answer(report: &v1::Report, shape: &results::Shape, query_id: &str) -> Result<Response, ApiError> {
+    let internal = |message: String| ApiError::Internal { message };
+    let query: QueryReport =
+        from_kernel(report.report.as_ref(), "Report", "report").map_err(|error| internal(error.to_string()))?;
+    if let Some(error) = &query.error {
+        let (status, body) = errors::failed_query(error);
+        return Err(ApiError::Failed { status, body });
+    }
+    let rows = results::read(&report.results).map_err(|error| internal(error.to_string()))?;
+    let body = results::write(&rows, &query.result_signature, shape);
+    let content_type = if shape.format == ResultFormat::Csv { "text/csv" } else { "application/json" };
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(query_id) {
+        headers.insert(QUERY_ID, id.clone());
+        headers.insert(SQL_QUERY_ID, id);
+    }
+    if shape.header {
+        headers.insert(HEADER_INCLUDED, HeaderValue::from_static("yes"));
+    }
+    headers.insert(RESPONSE_CONTEXT, HeaderValue::from_static("{}"));
+    Ok(response)
+}
+
+/// `DELETE /druid/v2/sql/{id}`
+pub async fn cancel(State(app): State<App>, Path(query_id): Path<String>) -> Result<Response, ApiError> {
+    let task_id = format!("query-{query_id}");
+    let status = match app.overlord()?.shutdown_task(v1::TaskRequest { task_id }).await {
+        Ok(_) => StatusCode::ACCEPTED,
+        Err(status) if status.code() == tonic::Code::NotFound => StatusCode::NOT_FOUND,
+        Err(status) => return Err(ApiError::of_status(&status, &query_id)),
+    };
+    Ok((status, [(header::CONTENT_TYPE, "application/json")]).into_response())
+}

@@ -1,0 +1,43 @@
+//! `/druid/v2/sql/task`: statements as tasks.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use sarsen_proto::v1;
+use serde_json::json;
+
+use crate::error::{ApiError, json_response};
+use crate::request::SqlRequest;
+use crate::service::App;
+use crate::submission::{Endpoint, prepare};
+
+/// Answers once the task is kept: 202 with its id. EXPLAIN is answered at once.
+pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let request = SqlRequest::read(&headers, &body)?;
+    let submission = prepare(&app, request, Endpoint::Task).await?;
+    if let Some(explain) = &submission.planned.explain {
+        let row = json!([{
+            "PLAN": explain.plan_json, "RESOURCES": explain.resources_json, "ATTRIBUTES": explain.attributes_json
+        }]);
+        return Ok(json_response(StatusCode::OK, &row));
+    }
+    let mut overlord = app.overlord()?;
+    let reply = overlord
+        .submit_task(v1::SubmitTaskRequest { spec: Some(submission.spec) })
+        .await
+        .map_err(|status| ApiError::of_status(&status, &submission.query_id))?
+        .into_inner();
+    // Druid says RUNNING of a task that waits, too.
+    let state = match reply.state() {
+        v1::TaskState::Success => "SUCCESS",
+        v1::TaskState::Failed => "FAILED",
+        _ => "RUNNING",
+    };
+    Ok(json_response(StatusCode::ACCEPTED, &json!({ "taskId": reply.task_id, "state": state })))
+}
+
+/// Clients ask whether there is a task endpoint.
+pub async fn enabled() -> Response {
+    json_response(StatusCode::OK, &json!({ "enabled": true }))
+}

@@ -1,0 +1,121 @@
+//! `/druid/indexer/v1/task…`: how tasks stand.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use sarsen_proto::v1;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, json_response, text_response};
+use crate::render::{report, status as render};
+use crate::service::App;
+
+async fn find(app: &App, task_id: &str) -> Result<v1::Task, ApiError> {
+    let request = v1::TaskRequest { task_id: task_id.to_owned() };
+    let task = app.overlord()?.get_task(request).await.map_err(|status| ApiError::of_status(&status, task_id))?;
+    Ok(task.into_inner())
+}
+
+pub async fn payload(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let task = find(&app, &task_id).await?;
+    let payload = task.spec.map(|spec| spec.payload_json).unwrap_or_default();
+    let payload: Value =
+        serde_json::from_str(&payload).map_err(|error| ApiError::Internal { message: error.to_string() })?;
+    Ok(json_response(StatusCode::OK, &json!({ "task": task_id, "payload": payload })))
+}
+
+pub async fn status(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let task = find(&app, &task_id).await?;
+    Ok(json_response(StatusCode::OK, &json!({ "task": task_id, "status": render::status(&task) })))
+}
+
+pub async fn reports(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let request = v1::TaskRequest { task_id: task_id.clone() };
+    let found = app.overlord()?.get_report(request).await.map_err(|status| ApiError::of_status(&status, &task_id))?;
+    let body = report::report(&task_id, &found.into_inner())
+        .map_err(|error| ApiError::Internal { message: error.to_string() })?;
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// The controller's log is its process' own; what a task has to say is in its report.
+pub async fn log(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let task = find(&app, &task_id).await?;
+    let mut lines = format!("task {task_id} on datasource {}: {}\n", task.datasource, render::state_name(task.state()));
+    if !task.location.is_empty() {
+        lines += &format!("controller: {}\n", task.location);
+    }
+    if !task.error_message.is_empty() {
+        lines += &format!("{}\n", task.error_message);
+    }
+    Ok(text_response(StatusCode::OK, lines))
+}
+
+pub async fn shutdown(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let request = v1::TaskRequest { task_id: task_id.clone() };
+    app.overlord()?.shutdown_task(request).await.map_err(|status| ApiError::of_status(&status, &task_id))?;
+    Ok(json_response(StatusCode::OK, &json!({ "task": task_id })))
+}
+
+/// Filters of the task list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filters {
+    state: Option<String>,
+    datasource: Option<String>,
+    max: Option<u32>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+pub async fn list(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
+    let states = match filters.state.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("") => Vec::new(),
+        Some("pending") => vec![],
+        Some("waiting") => vec![v1::TaskState::Pending],
+        Some("running") => vec![v1::TaskState::Running],
+        Some("complete") => vec![v1::TaskState::Success, v1::TaskState::Failed],
+        Some(_) => {
+            let given = filters.state.unwrap_or_default();
+            return Err(ApiError::Text {
+                status: StatusCode::BAD_REQUEST,
+                message: format!("Invalid task state[{given}]. Must be one of [pending, waiting, running, complete]."),
+            });
+        }
+    };
+    // No task is ever between the queue and a controller, which Druid calls pending; and all are controller tasks.
+    let none = filters.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("pending"))
+        || filters.kind.as_deref().is_some_and(|kind| kind != "query_controller");
+    if none {
+        return Ok(json_response(StatusCode::OK, &json!([])));
+    }
+    answer(&app, states, filters).await
+}
+
+pub async fn pending() -> Response {
+    json_response(StatusCode::OK, &json!([]))
+}
+
+pub async fn running(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
+    answer(&app, vec![v1::TaskState::Running], filters).await
+}
+
+pub async fn waiting(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
+    answer(&app, vec![v1::TaskState::Pending], filters).await
+}
+
+pub async fn complete(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
+    answer(&app, vec![v1::TaskState::Success, v1::TaskState::Failed], filters).await
+}
+
+async fn answer(app: &App, states: Vec<v1::TaskState>, filters: Filters) -> Result<Response, ApiError> {
+    let request = v1::ListTasksRequest {
+        states: states.into_iter().map(i32::from).collect(),
+        datasource: filters.datasource.unwrap_or_default(),
+        created: None,
+        max: filters.max.unwrap_or(0),
+    };
+    let tasks = app.overlord()?.list_tasks(request).await.map_err(|status| ApiError::of_status(&status, ""))?;
+    let tasks: Vec<Value> = tasks.into_inner().tasks.iter().map(render::status).collect();
+    Ok(json_response(StatusCode::OK, &Value::Array(tasks)))
+}

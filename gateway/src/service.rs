@@ -1,0 +1,116 @@
+//! The process: router, start and end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use sarsen_proto::membership::{self, announce};
+use sarsen_proto::transport::{Network, VersionedChannel};
+use sarsen_proto::v1;
+use sarsen_proto::v1::overlord_client::OverlordClient;
+use sarsen_proto::version::VERSION;
+use tokio_util::sync::CancellationToken;
+use tower_http::trace::TraceLayer;
+
+use crate::error::ApiError;
+use crate::options::Options;
+use crate::routes;
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("cannot listen at {address}: {error}")]
+    Bind { address: String, error: std::io::Error },
+    #[error("the HTTP server failed: {0}")]
+    Serve(std::io::Error),
+}
+
+/// A gateway that answers.
+#[derive(Debug)]
+pub struct Started {
+    /// `HOST:PORT`
+    pub http_addr: String,
+    /// Ends after the shutdown that `start` was given.
+    pub done: tokio::task::JoinHandle<Result<(), GatewayError>>,
+}
+
+/// What every route has.
+#[derive(Debug, Clone)]
+pub struct App {
+    network: Network,
+    overlord_address: Arc<str>,
+    pub extern_allow: Vec<String>,
+}
+
+impl App {
+    /// A client of the Overlord.
+    ///
+    /// # Errors
+    /// A 503 when there is none.
+    pub fn overlord(&self) -> Result<OverlordClient<VersionedChannel>, ApiError> {
+        membership::overlord(&self.network, &self.overlord_address)
+            .map_err(|error| ApiError::Unavailable { message: format!("The Overlord cannot be reached yet: {error}") })
+    }
+}
+
+/// Requests that are being answered have so long to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's body at the most.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Starts the HTTP server.
+///
+/// # Errors
+/// When the address cannot be used.
+pub async fn start(options: Options, network: Network, shutdown: CancellationToken) -> Result<Started, GatewayError> {
+    let bind = |error| GatewayError::Bind { address: options.http_addr.clone(), error };
+    let listener = tokio::net::TcpListener::bind(&options.http_addr).await.map_err(bind)?;
+    let port = listener.local_addr().map_err(bind)?.port();
+    let host = options.http_addr.rsplit_once(':').map_or(options.http_addr.as_str(), |(host, _)| host);
+    let http_addr = format!("{host}:{port}");
+    let app = App {
+        network: network.clone(),
+        overlord_address: options.overlord.as_str().into(),
+        extern_allow: options.extern_allow.clone(),
+    };
+    let router: Router = routes::router()
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(TraceLayer::new_for_http())
+        .with_state(app);
+    let node = v1::Node {
+        node_id: uuid::Uuid::new_v4().to_string(),
+        role: v1::Role::Gateway.into(),
+        address: format!("http://{http_addr}"),
+        version: VERSION.to_owned(),
+        slots: 0,
+    };
+    tracing::info!(address = http_addr, "gateway is up");
+    let done = tokio::spawn(async move {
+        let heart = tokio::spawn(announce(network, options.overlord.clone(), node, shutdown.clone()));
+        let stop = shutdown.clone();
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let server = async move { server.await.map_err(GatewayError::Serve) };
+        let cut_off = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let result = tokio::select! {
+            result = server => result,
+            () = cut_off => Ok(()),
+        };
+        heart.abort();
+        tracing::info!("gateway has ended");
+        result
+    });
+    Ok(Started { http_addr, done })
+}
+
+/// Runs a gateway until `shutdown`.
+///
+/// # Errors
+/// As [`start`], and when the server fails.
+pub async fn run(options: Options, network: Network, shutdown: CancellationToken) -> Result<(), GatewayError> {
+    let started = start(options, network, shutdown).await?;
+    started.done.await.unwrap_or(Ok(()))
+}

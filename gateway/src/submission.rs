@@ -1,0 +1,132 @@
+//! A statement on its way to the Overlord: planned for its errors, then a task spec.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sarsen_planner::{PlanError, PlanPhase, PlanRequest, Planned, StatementKind, TableSchema, plan, referenced_tables};
+use sarsen_proto::v1;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::render::payload;
+use crate::request::SqlRequest;
+use crate::service::App;
+
+/// The endpoint that a statement came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/druid/v2/sql/task`
+    Task,
+    /// `/druid/v2/sql`
+    Sql,
+}
+
+/// A statement that can run.
+#[derive(Debug)]
+pub struct Submission {
+    pub query_id: String,
+    pub planned: Planned,
+    pub spec: v1::TaskSpec,
+}
+
+/// Plans a request over the tables as they are now.
+///
+/// # Errors
+/// A 400 in Druid's words when it cannot be planned, a 503 when the Overlord is away.
+pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Result<Submission, ApiError> {
+    let query_id = request.query_id().map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let refused = |error: PlanError| ApiError::Plan {
+        task: (endpoint == Endpoint::Task && error.phase == PlanPhase::Validating).then(|| query_id.clone()),
+        error: Box::new(error),
+    };
+    let datasources = referenced_tables(&request.query).map_err(refused)?;
+    let catalog = catalog(app, &datasources).await?;
+    let statement_time_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
+    let plan_request = PlanRequest {
+        query_id: query_id.clone(),
+        sql: request.query.clone(),
+        context: request.context.clone(),
+        parameters: request.parameters.clone(),
+        statement_time_ms,
+        tables: catalog.tables.iter().map(table).collect(),
+        extern_allow: app.extern_allow.clone(),
+    };
+    let planned = plan(&plan_request).await.map_err(refused)?;
+    if endpoint == Endpoint::Sql
+        && let Some(operation) = written_by(planned.kind)
+    {
+        return Err(refused(PlanError::invalid(format!(
+            "{operation} operations are not supported by requested SQL engine [native], consider using MSQ."
+        ))));
+    }
+    let spec = v1::TaskSpec {
+        query_id: query_id.clone(),
+        payload_json: payload::payload(&request, &query_id, &planned).to_string(),
+        sql: request.query,
+        context_json: Value::Object(planned.context.clone()).to_string(),
+        parameters_json: parameters_json(&request.parameters),
+        identity: "allowAll".to_owned(),
+        statement_time_ms,
+        kind: kind(planned.kind).into(),
+        datasource: planned.datasource.clone().unwrap_or_else(|| "__query_select".to_owned()),
+        replace_intervals: intervals(&planned),
+        catalog: Some(catalog),
+        priority: 0,
+        synchronous: endpoint == Endpoint::Sql,
+    };
+    Ok(Submission { query_id, planned, spec })
+}
+
+/// Tables as they are; only those that the statement names.
+async fn catalog(app: &App, datasources: &[String]) -> Result<v1::Catalog, ApiError> {
+    let mut overlord = app.overlord()?;
+    // Unknown names are answered with the nearest known one, for which all names are needed.
+    let known = overlord
+        .get_catalog(v1::CatalogRequest { datasources: Vec::new() })
+        .await
+        .map_err(|status| ApiError::of_status(&status, ""))?
+        .into_inner();
+    if datasources.iter().all(|name| known.tables.iter().any(|table| table.datasource == *name)) {
+        let tables = known.tables.into_iter().filter(|table| datasources.contains(&table.datasource)).collect();
+        return Ok(v1::Catalog { version: known.version, tables });
+    }
+    Ok(known)
+}
+
+fn table(table: &v1::Table) -> TableSchema {
+    TableSchema {
+        name: table.datasource.clone(),
+        columns: table.columns.iter().map(|column| (column.name.clone(), column.native_type.clone())).collect(),
+        rows: table.rows,
+        bytes: table.bytes,
+    }
+}
+
+fn written_by(kind: StatementKind) -> Option<&'static str> {
+    match kind {
+        StatementKind::Insert => Some("INSERT"),
+        StatementKind::Replace => Some("REPLACE"),
+        StatementKind::Select | StatementKind::Explain => None,
+    }
+}
+
+fn kind(kind: StatementKind) -> v1::StatementKind {
+    match kind {
+        StatementKind::Insert => v1::StatementKind::Insert,
+        StatementKind::Replace => v1::StatementKind::Replace,
+        StatementKind::Select | StatementKind::Explain => v1::StatementKind::Select,
+    }
+}
+
+fn intervals(planned: &Planned) -> Vec<v1::Interval> {
+    let intervals = planned.replace_intervals.iter().flatten();
+    intervals.map(|(start_ms, end_ms)| v1::Interval { start_ms: *start_ms, end_ms: *end_ms }).collect()
+}
+
+fn parameters_json(parameters: &[sarsen_planner::Parameter]) -> String {
+    let parameters: Vec<Value> = parameters
+        .iter()
+        .map(|parameter| json!({ "type": parameter.sql_type, "value": parameter.value }))
+        .collect();
+    Value::Array(parameters).to_string()
+}

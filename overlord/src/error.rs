@@ -1,0 +1,88 @@
+//! What can go wrong with the process, and with one request.
+
+use tonic::{Code, Status};
+
+use crate::ids::TaskId;
+use crate::metadata::StoreError;
+
+/// Why an Overlord could not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlordError {
+    #[error("cannot listen at {address}: {error}")]
+    Bind { address: String, error: std::io::Error },
+    #[error("{setting}: {reason}")]
+    Setting { setting: &'static str, reason: String },
+    #[error("cannot open the metadata store at {path}: {error}")]
+    OpenStore { path: String, error: StoreError },
+    #[error("cannot use deep storage at {path}: {reason}")]
+    DeepStorage { path: String, reason: String },
+    #[error("the gRPC server failed: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("there is no task [{0}]")]
+    UnknownTask(TaskId),
+    #[error("task [{0}] exists already with another statement, context, parameters or identity")]
+    TaskExists(TaskId),
+    #[error("task [{0}] has ended")]
+    TaskEnded(TaskId),
+    #[error("epoch {given} of task [{task_id}] has been superseded by epoch {current}")]
+    StaleEpoch {
+        task_id: TaskId,
+        given: u64,
+        current: u64,
+    },
+    #[error(
+        "no free worker slots for task [{task_id}]: {wanted} wanted, {free} of {total} free; \
+         start more workers, raise their --slots, or lower maxNumTasks"
+    )]
+    NoSlots {
+        task_id: TaskId,
+        wanted: usize,
+        free: u32,
+        total: u32,
+    },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the metadata store failed: {0}")]
+    Store(StoreError),
+    #[error("deep storage failed: {0}")]
+    Reports(#[from] crate::reports::ReportError),
+    #[error("the Overlord is shutting down")]
+    ShuttingDown,
+    #[error("a handler ended early: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for RequestError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(reason) => RequestError::Conflict(reason),
+            error => RequestError::Store(error),
+        }
+    }
+}
+
+impl From<RequestError> for Status {
+    fn from(error: RequestError) -> Self {
+        let code = match &error {
+            RequestError::UnknownTask(_) => Code::NotFound,
+            RequestError::TaskExists(_) => Code::AlreadyExists,
+            RequestError::TaskEnded(_) | RequestError::StaleEpoch { .. } | RequestError::Conflict(_) => {
+                Code::FailedPrecondition
+            }
+            RequestError::NoSlots { .. } => Code::ResourceExhausted,
+            RequestError::Invalid(_) => Code::InvalidArgument,
+            RequestError::Store(_) | RequestError::Reports(_) | RequestError::ShuttingDown => {
+                Code::Unavailable
+            }
+            RequestError::Internal(_) => Code::Internal,
+        };
+        Status::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,8 @@
+//! One function per request; a request that changes things runs to its end whether or not its caller waits.
+
+pub(crate) mod completion;
+mod ingest;
+mod nodes;
+mod tasks;
+mod waiting;
+mod workers;

@@ -1,0 +1,50 @@
+//! Heartbeats.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sarsen_proto::v1;
+
+use crate::error::RequestError;
+use crate::ids::NodeId;
+use crate::overlord::Overlord;
+
+impl Overlord {
+    pub(crate) fn heartbeat(
+        self: &Arc<Self>,
+        request: v1::HeartbeatRequest,
+    ) -> Result<v1::HeartbeatReply, RequestError> {
+        let node = request
+            .node
+            .ok_or_else(|| RequestError::Invalid("a heartbeat names its node".to_owned()))?;
+        let id = NodeId::from(node.node_id.as_str());
+        let (beat, ask) = {
+            let mut state = self.state();
+            let beat = state.members.beat(node.clone(), Instant::now());
+            (beat, state.members.begin_listing(&id))
+        };
+        if beat.joined {
+            tracing::info!(node = node.node_id, address = node.address, role = ?node.role(), "node joined");
+        }
+        self.bury(&beat.replaced);
+        if ask {
+            self.tracker.spawn(Arc::clone(self).adopt(node));
+        } else if node.role() == v1::Role::Controller {
+            // One that was under suspicion is not any more.
+            self.dispatch();
+        }
+        if beat.joined {
+            self.slots_changed.send_replace(());
+        }
+        Ok(v1::HeartbeatReply {
+            overlord_id: self.id.clone(),
+            ready: true,
+        })
+    }
+
+    pub(crate) fn list_nodes(&self) -> v1::NodeList {
+        v1::NodeList {
+            nodes: self.state().members.all(),
+        }
+    }
+}

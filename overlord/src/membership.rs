@@ -1,0 +1,219 @@
+//! Who is alive: nodes by their heartbeats, in memory.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sarsen_proto::v1;
+
+use crate::ids::NodeId;
+use crate::slots::WorkerNode;
+
+/// A node without a heartbeat for so long is dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(5);
+
+/// Time between two sweeps above which this process itself was stopped, and silence proves nothing.
+const OWN_PAUSE: Duration = Duration::from_secs(2);
+
+/// How far the Overlord knows what a controller process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Unknown,
+    Asked,
+    Known,
+}
+
+#[derive(Debug)]
+struct Member {
+    node: v1::Node,
+    seen: Instant,
+    listing: Listing,
+    /// A call to it failed and it has not been heard of since.
+    suspect: bool,
+}
+
+/// What a heartbeat brought.
+#[derive(Debug, Default)]
+pub struct Beat {
+    pub joined: bool,
+    /// Earlier processes at the same address.
+    pub replaced: Vec<v1::Node>,
+}
+
+/// The live nodes.
+#[derive(Debug, Default)]
+pub struct Members {
+    nodes: HashMap<NodeId, Member>,
+    swept: Option<Instant>,
+}
+
+impl Members {
+    /// Takes note of a heartbeat.
+    pub fn beat(&mut self, node: v1::Node, now: Instant) -> Beat {
+        let id = NodeId::from(node.node_id.as_str());
+        if let Some(member) = self.nodes.get_mut(&id) {
+            member.seen = now;
+            member.suspect = false;
+            member.node = node;
+            return Beat::default();
+        }
+        let replaced =
+            self.take(|member| member.node.address == node.address && member.node.role == node.role);
+        self.nodes.insert(
+            id,
+            Member {
+                node,
+                seen: now,
+                listing: Listing::Unknown,
+                suspect: false,
+            },
+        );
+        Beat {
+            joined: true,
+            replaced,
+        }
+    }
+
+    /// Removes the nodes that are dead, and answers them.
+    pub fn sweep(&mut self, now: Instant) -> Vec<v1::Node> {
+        let paused = self
+            .swept
+            .is_some_and(|swept| now.saturating_duration_since(swept) > OWN_PAUSE);
+        self.swept = Some(now);
+        if paused {
+            self.nodes.values_mut().for_each(|member| member.seen = now);
+        }
+        self.take(|member| now.saturating_duration_since(member.seen) >= DEAD_AFTER)
+    }
+
+    fn take(&mut self, gone: impl Fn(&Member) -> bool) -> Vec<v1::Node> {
+        self.nodes
+            .extract_if(|_, member| gone(member))
+            .map(|(_, member)| member.node)
+            .collect()
+    }
+
+    /// All live nodes, by role and address.
+    pub fn all(&self) -> Vec<v1::Node> {
+        let mut nodes: Vec<v1::Node> = self.nodes.values().map(|member| member.node.clone()).collect();
+        nodes.sort_by(|a, b| (a.role, &a.address).cmp(&(b.role, &b.address)));
+        nodes
+    }
+
+    pub fn get(&self, id: &NodeId) -> Option<&v1::Node> {
+        self.nodes.get(id).map(|member| &member.node)
+    }
+
+    /// Live workers, in a steady order.
+    pub fn workers(&self) -> Vec<WorkerNode> {
+        let mut workers: Vec<WorkerNode> = self
+            .nodes
+            .iter()
+            .filter(|(_, member)| member.node.role() == v1::Role::Worker)
+            .map(|(id, member)| WorkerNode {
+                id: id.clone(),
+                address: member.node.address.clone(),
+                slots: member.node.slots,
+            })
+            .collect();
+        workers.sort_by(|a, b| a.address.cmp(&b.address));
+        workers
+    }
+
+    /// Controllers that may be given tasks: those whose running tasks are known and whose last call did not fail.
+    pub fn controllers(&self) -> impl Iterator<Item = (&NodeId, &v1::Node)> {
+        self.nodes
+            .iter()
+            .filter(|(_, member)| {
+                member.node.role() == v1::Role::Controller
+                    && member.listing == Listing::Known
+                    && !member.suspect
+            })
+            .map(|(id, member)| (id, &member.node))
+    }
+
+    /// Whether this is a controller that has yet to be asked what it runs; it counts as asked from now on.
+    pub fn begin_listing(&mut self, id: &NodeId) -> bool {
+        match self.nodes.get_mut(id) {
+            Some(member)
+                if member.node.role() == v1::Role::Controller && member.listing == Listing::Unknown =>
+            {
+                member.listing = Listing::Asked;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The controller answered what it runs.
+    pub fn listed(&mut self, id: &NodeId) {
+        self.set_listing(id, Listing::Known);
+    }
+
+    /// The controller did not answer: the next heartbeat asks again.
+    pub fn listing_failed(&mut self, id: &NodeId) {
+        self.set_listing(id, Listing::Unknown);
+    }
+
+    fn set_listing(&mut self, id: &NodeId, listing: Listing) {
+        if let Some(member) = self.nodes.get_mut(id) {
+            member.listing = listing;
+        }
+    }
+
+    /// A call failed: nothing is given to this node before it is heard of again.
+    pub fn suspect(&mut self, id: &NodeId) {
+        if let Some(member) = self.nodes.get_mut(id) {
+            member.suspect = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, address: &str) -> v1::Node {
+        let role = v1::Role::Worker.into();
+        v1::Node {
+            node_id: id.to_owned(),
+            address: address.to_owned(),
+            role,
+            slots: 1,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_silent_node_is_dead_after_five_seconds() {
+        let start = Instant::now();
+        let mut members = Members::default();
+        assert!(members.beat(node("a", "one"), start).joined);
+        for second in 1..5 {
+            let now = start + Duration::from_secs(second);
+            assert!(members.sweep(now).is_empty());
+            assert!(!members.beat(node("a", "one"), start).joined);
+        }
+        assert_eq!(members.sweep(start + DEAD_AFTER).len(), 1);
+        assert!(members.all().is_empty());
+    }
+
+    #[test]
+    fn silence_while_the_overlord_itself_stood_still_kills_nobody() {
+        let start = Instant::now();
+        let mut members = Members::default();
+        members.beat(node("a", "one"), start);
+        assert!(members.sweep(start).is_empty());
+        assert!(members.sweep(start + Duration::from_secs(60)).is_empty());
+    }
+
+    #[test]
+    fn a_new_process_at_an_address_replaces_the_old_one() {
+        let start = Instant::now();
+        let mut members = Members::default();
+        members.beat(node("a", "one"), start);
+        let beat = members.beat(node("b", "one"), start);
+        assert!(beat.joined);
+        assert_eq!(beat.replaced.len(), 1);
+        assert_eq!(members.all().len(), 1);
+    }
+}

@@ -1,0 +1,270 @@
+//! Tasks and their checkpoints.
+
+use prost::Message;
+use sarsen_proto::v1;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, StoreError, int, uint};
+use crate::ids::TaskId;
+use crate::time::Interval;
+
+/// A task as it is first written.
+#[derive(Debug)]
+pub struct OpenTask<'a> {
+    pub seq: u64,
+    pub task_id: &'a TaskId,
+    pub spec: &'a v1::TaskSpec,
+    /// 0 and empty until a controller was given the task.
+    pub epoch: u64,
+    pub location: &'a str,
+    pub created_ms: i64,
+    pub started_ms: i64,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskEnd {
+    pub state: v1::TaskState,
+    pub started_ms: i64,
+    pub duration_ms: i64,
+    pub error: String,
+}
+
+/// A row of `tasks`.
+#[derive(Debug, Clone)]
+pub struct TaskRow {
+    pub seq: u64,
+    pub epoch: u64,
+    pub task: v1::Task,
+}
+
+/// Which ended tasks to list.
+#[derive(Debug, Clone, Default)]
+pub struct EndedFilter {
+    pub states: Vec<v1::TaskState>,
+    pub datasource: Option<String>,
+    pub created: Option<Interval>,
+    /// 0: no limit.
+    pub max: u32,
+}
+
+const COLUMNS: &str =
+    "seq, task_id, datasource, state, epoch, location, created_ms, started_ms, duration_ms, error";
+
+fn read(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+    let task = v1::Task {
+        task_id: row.try_get("task_id")?,
+        state: row.try_get("state")?,
+        created_ms: row.try_get("created_ms")?,
+        started_ms: row.try_get("started_ms")?,
+        duration_ms: row.try_get("duration_ms")?,
+        datasource: row.try_get("datasource")?,
+        location: row.try_get("location")?,
+        error_message: row.try_get("error")?,
+        spec: None,
+        queue_position: 0,
+    };
+    Ok(TaskRow {
+        seq: uint(row.try_get("seq")?),
+        epoch: uint(row.try_get("epoch")?),
+        task,
+    })
+}
+
+fn read_with_spec(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+    let mut task = read(row)?;
+    let spec: Vec<u8> = row.try_get("spec")?;
+    let spec = v1::TaskSpec::decode(spec.as_slice()).map_err(|error| StoreError::Malformed {
+        what: "task spec",
+        reason: error.to_string(),
+    })?;
+    task.task.spec = Some(spec);
+    Ok(task)
+}
+
+impl Store {
+    /// Writes a new task.
+    ///
+    /// # Errors
+    /// When the store fails, or knows the task.
+    pub async fn insert_task(&self, task: OpenTask<'_>) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1, '', ?)")
+            .bind(int(task.seq))
+            .bind(task.task_id.as_str())
+            .bind(&task.spec.datasource)
+            .bind(i32::from(v1::TaskState::Pending))
+            .bind(int(task.epoch))
+            .bind(task.location)
+            .bind(task.created_ms)
+            .bind(task.started_ms)
+            .bind(task.spec.encode_to_vec())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes that a controller is about to be given the task; false when the task has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn record_dispatch(
+        &self,
+        task: &TaskId,
+        epoch: u64,
+        location: &str,
+        started_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE tasks SET epoch = ?, location = ?, started_ms = ? WHERE task_id = ? AND state = ?";
+        let done = sqlx::query(sql)
+            .bind(int(epoch))
+            .bind(location)
+            .bind(started_ms)
+            .bind(task.as_str())
+            .bind(i32::from(v1::TaskState::Pending))
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Ends a task, and forgets what only running tasks need; with an epoch only when that is the task's. False when
+    /// nothing was changed because the task has ended before or is another epoch's.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn finish_task(
+        &self,
+        task: &TaskId,
+        epoch: Option<u64>,
+        end: &TaskEnd,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let sql = "UPDATE tasks SET state = ?, started_ms = ?, duration_ms = ?, error = ? \
+                   WHERE task_id = ? AND state = ? AND (epoch = ? OR ?)";
+        let done = sqlx::query(sql)
+            .bind(i32::from(end.state))
+            .bind(end.started_ms)
+            .bind(end.duration_ms)
+            .bind(&end.error)
+            .bind(task.as_str())
+            .bind(i32::from(v1::TaskState::Pending))
+            .bind(int(epoch.unwrap_or(0)))
+            .bind(epoch.is_none())
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for sql in [
+            "DELETE FROM allocations WHERE task_id = ?",
+            "DELETE FROM checkpoints WHERE task_id = ?",
+        ] {
+            sqlx::query(sql).bind(task.as_str()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// A task with its spec.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn task(&self, task: &str) -> Result<Option<TaskRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE task_id = ?");
+        let row = sqlx::query(&sql).bind(task).fetch_optional(&self.reader).await?;
+        row.as_ref().map(read_with_spec).transpose()
+    }
+
+    /// Tasks that have not ended, in the order in which they came.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open_tasks(&self) -> Result<Vec<TaskRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE state = ? ORDER BY seq");
+        let rows = sqlx::query(&sql)
+            .bind(i32::from(v1::TaskState::Pending))
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter().map(read_with_spec).collect()
+    }
+
+    /// Number for the next task.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn next_seq(&self) -> Result<u64, StoreError> {
+        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM tasks")
+            .fetch_one(&self.reader)
+            .await?;
+        Ok(uint(last) + 1)
+    }
+
+    /// Ended tasks without their specs, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ended_tasks(&self, filter: &EndedFilter) -> Result<Vec<TaskRow>, StoreError> {
+        let ended = |state: &&v1::TaskState| matches!(state, v1::TaskState::Success | v1::TaskState::Failed);
+        let both = [v1::TaskState::Success, v1::TaskState::Failed];
+        let states = if filter.states.is_empty() {
+            both.as_slice()
+        } else {
+            filter.states.as_slice()
+        };
+        let states: Vec<String> = states
+            .iter()
+            .filter(ended)
+            .map(|s| i32::from(*s).to_string())
+            .collect();
+        if states.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = format!(
+            "SELECT {COLUMNS} FROM tasks WHERE state IN ({})",
+            states.join(", ")
+        );
+        if filter.datasource.is_some() {
+            sql.push_str(" AND datasource = ?");
+        }
+        if filter.created.is_some() {
+            sql.push_str(" AND created_ms >= ? AND created_ms < ?");
+        }
+        sql.push_str(" ORDER BY seq DESC LIMIT ?");
+        let mut query = sqlx::query(&sql);
+        if let Some(datasource) = &filter.datasource {
+            query = query.bind(datasource);
+        }
+        if let Some(created) = filter.created {
+            query = query.bind(created.start_ms).bind(created.end_ms);
+        }
+        // A negative limit is none.
+        let max = if filter.max == 0 {
+            -1
+        } else {
+            i64::from(filter.max)
+        };
+        query
+            .bind(max)
+            .fetch_all(&self.reader)
+            .await?
+            .iter()
+            .map(read)
+            .collect()
+    }
+
+    /// Keeps a controller's checkpoint unless a later epoch has written one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_checkpoint(&self, task: &TaskId, epoch: u64, state: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT (task_id) DO UPDATE \
+                   SET epoch = excluded.epoch, state = excluded.state WHERE excluded.epoch >= checkpoints.epoch";
+        sqlx::query(sql)
+            .bind(task.as_str())
+            .bind(int(epoch))
+            .bind(state)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+}

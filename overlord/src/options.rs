@@ -1,0 +1,77 @@
+//! How an Overlord process is set up.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::OverlordError;
+
+/// Flags of `sarsen overlord`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Folder for everything this process keeps.
+    #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data")]
+    pub data_dir: PathBuf,
+    /// Where gRPC listens.
+    #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8081")]
+    pub grpc_addr: String,
+    /// Metadata store: sqlite:PATH or postgres://USER@HOST/DATABASE [default: sqlite:DATA_DIR/metadata.db].
+    #[arg(long, env = "SARSEN_METADATA")]
+    pub metadata: Option<String>,
+    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    #[arg(long, env = "SARSEN_DEEP_STORAGE")]
+    pub deep_storage: Option<String>,
+    /// Accepted by every role; the Overlord needs little.
+    #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
+    pub memory_limit: Option<String>,
+    /// Accepted by every role; the Overlord reads no external data.
+    #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
+    pub extern_allow: Vec<String>,
+    /// Accepted by every role; the Overlord spills nothing.
+    #[arg(long, env = "SARSEN_SPILL_DIR")]
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// File of the SQLite database.
+    ///
+    /// # Errors
+    /// [`OverlordError::Setting`] for another kind of store.
+    pub fn metadata_file(&self) -> Result<PathBuf, OverlordError> {
+        let Some(url) = &self.metadata else {
+            return Ok(self.data_dir.join("metadata.db"));
+        };
+        let path = url
+            .strip_prefix("sqlite://")
+            .or_else(|| url.strip_prefix("sqlite:"));
+        match path {
+            Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+            _ if url.starts_with("postgres") => Err(OverlordError::Setting {
+                setting: "--metadata",
+                reason: "PostgreSQL is not supported yet: use sqlite:PATH".to_owned(),
+            }),
+            _ => Err(OverlordError::Setting {
+                setting: "--metadata",
+                reason: format!("expected sqlite:PATH, found `{url}`"),
+            }),
+        }
+    }
+
+    /// Folder of deep storage.
+    ///
+    /// # Errors
+    /// [`OverlordError::Setting`] for a store that is not a folder.
+    pub fn deep_storage_dir(&self) -> Result<PathBuf, OverlordError> {
+        let Some(location) = &self.deep_storage else {
+            return Ok(self.data_dir.join("deep-storage"));
+        };
+        match location.split_once("://") {
+            None => Ok(PathBuf::from(location)),
+            Some(("file", path)) => Ok(PathBuf::from(path)),
+            Some((scheme, _)) => Err(OverlordError::Setting {
+                setting: "--deep-storage",
+                reason: format!("`{scheme}://` is not supported yet: use a folder or a file:// URL"),
+            }),
+        }
+    }
+}

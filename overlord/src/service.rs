@@ -1,0 +1,226 @@
+//! The process: its gRPC service, its start and its end. RPC methods only forward.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sarsen_proto::membership::MAX_MESSAGE_BYTES;
+use sarsen_proto::transport::{Network, serve};
+use sarsen_proto::v1;
+use sarsen_proto::v1::overlord_server::{Overlord as OverlordRpc, OverlordServer};
+use sarsen_proto::version::CheckVersion;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::error::OverlordError;
+use crate::metadata::Store;
+use crate::options::Options;
+use crate::overlord::Overlord;
+use crate::reports::Reports;
+use crate::state::State;
+use crate::time::now_ms;
+
+/// How long calls and started work may take to end at a shutdown.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// An Overlord that takes calls.
+#[derive(Debug)]
+pub struct Started {
+    /// Where others reach it.
+    pub address: String,
+    /// Ends after the shutdown.
+    pub done: JoinHandle<Result<(), OverlordError>>,
+}
+
+/// Starts an Overlord: once this answers, it takes calls.
+///
+/// # Errors
+/// When its address, its metadata store or deep storage cannot be used.
+pub async fn start(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<Started, OverlordError> {
+    let file = options.metadata_file()?;
+    let folder = options.deep_storage_dir()?;
+    let opening = |error| OverlordError::OpenStore {
+        path: file.display().to_string(),
+        error,
+    };
+    let store = Store::open(&file).await.map_err(opening)?;
+    let reports = Reports::open(&folder).map_err(|error| OverlordError::DeepStorage {
+        path: folder.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let next_seq = store.next_seq().await.map_err(opening)?;
+    let open = store.open_tasks().await.map_err(opening)?;
+    let (address, binding) = network
+        .bind(&options.grpc_addr)
+        .await
+        .map_err(|error| OverlordError::Bind {
+            address: options.grpc_addr.clone(),
+            error,
+        })?;
+    tracing::info!(address, tasks = open.len(), metadata = %file.display(), "overlord is up");
+    let state = State::restore(next_seq, open, Instant::now(), now_ms());
+    let overlord = Overlord::new(state, store, reports, network, shutdown.clone());
+    let service = OverlordServer::new(Service(Arc::clone(&overlord)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let mut routes = tonic::service::RoutesBuilder::default();
+    routes.add_service(tonic::service::interceptor::InterceptedService::new(
+        service,
+        CheckVersion,
+    ));
+    let routes = routes.routes();
+    overlord.tracker.spawn(Arc::clone(&overlord).sweep());
+    let done = tokio::spawn(async move {
+        let server = serve(binding, routes, shutdown.clone());
+        tokio::pin!(server);
+        let mut served = tokio::select! {
+            served = &mut server => Some(served),
+            () = shutdown.cancelled() => None,
+        };
+        if served.is_none() {
+            // Callers that keep their connections open do not hold up the end.
+            served = tokio::time::timeout(END_PATIENCE, server).await.ok();
+        }
+        // A server that failed by itself ends the rest too.
+        overlord.shutdown.cancel();
+        overlord.tracker.close();
+        if tokio::time::timeout(END_PATIENCE, overlord.tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some work did not end in time");
+        }
+        overlord.store.close().await;
+        tracing::info!("overlord has ended");
+        served.unwrap_or(Ok(())).map_err(OverlordError::from)
+    });
+    Ok(Started { address, done })
+}
+
+/// Runs an Overlord until `shutdown`.
+///
+/// # Errors
+/// As [`start`], and when the server fails.
+pub async fn run(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<(), OverlordError> {
+    let started = start(options, network, shutdown).await?;
+    started.done.await.unwrap_or(Ok(()))
+}
+
+#[derive(Debug, Clone)]
+struct Service(Arc<Overlord>);
+
+impl Service {
+    fn overlord(&self) -> Arc<Overlord> {
+        Arc::clone(&self.0)
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl OverlordRpc for Service {
+    async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::HeartbeatReply> {
+        Ok(Response::new(self.0.heartbeat(request.into_inner())?))
+    }
+
+    async fn list_nodes(&self, _: Request<v1::Empty>) -> Answer<v1::NodeList> {
+        Ok(Response::new(self.0.list_nodes()))
+    }
+
+    async fn submit_task(&self, request: Request<v1::SubmitTaskRequest>) -> Answer<v1::SubmitTaskReply> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().submit(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn get_task(&self, request: Request<v1::TaskRequest>) -> Answer<v1::Task> {
+        Ok(Response::new(
+            self.0.get_task(&request.into_inner().task_id).await?,
+        ))
+    }
+
+    async fn wait_task(&self, request: Request<v1::WaitTaskRequest>) -> Answer<v1::Task> {
+        Ok(Response::new(self.0.wait_task(request.into_inner()).await?))
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::TaskList> {
+        Ok(Response::new(self.0.list_tasks(request.into_inner()).await?))
+    }
+
+    async fn get_report(&self, request: Request<v1::TaskRequest>) -> Answer<v1::Report> {
+        Ok(Response::new(
+            self.0.get_report(&request.into_inner().task_id).await?,
+        ))
+    }
+
+    async fn shutdown_task(&self, request: Request<v1::TaskRequest>) -> Answer<v1::Empty> {
+        let task = request.into_inner().task_id;
+        Ok(Response::new(
+            self.0.to_the_end(self.overlord().shutdown_task(task)).await?,
+        ))
+    }
+
+    async fn get_catalog(&self, request: Request<v1::CatalogRequest>) -> Answer<v1::Catalog> {
+        Ok(Response::new(self.0.get_catalog(request.into_inner()).await?))
+    }
+
+    async fn list_segments(&self, request: Request<v1::SegmentsRequest>) -> Answer<v1::SegmentList> {
+        Ok(Response::new(self.0.list_segments(request.into_inner()).await?))
+    }
+
+    async fn acquire_workers(
+        &self,
+        request: Request<v1::AcquireWorkersRequest>,
+    ) -> Answer<v1::AcquireWorkersReply> {
+        Ok(Response::new(self.0.acquire_workers(request.into_inner()).await?))
+    }
+
+    async fn release_workers(&self, request: Request<v1::ReleaseWorkersRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(self.0.release_workers(request.into_inner())?))
+    }
+
+    async fn put_checkpoint(&self, request: Request<v1::Checkpoint>) -> Answer<v1::Empty> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().put_checkpoint(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn allocate_segments(
+        &self,
+        request: Request<v1::AllocateSegmentsRequest>,
+    ) -> Answer<v1::AllocateSegmentsReply> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().allocate(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn publish(&self, request: Request<v1::PublishRequest>) -> Answer<v1::PublishReply> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().publish(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn complete_task(&self, request: Request<v1::CompleteTaskRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().complete(request.into_inner()))
+                .await?,
+        ))
+    }
+}

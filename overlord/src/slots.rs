@@ -1,0 +1,151 @@
+//! Which worker process plays which worker number of which task.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ids::{NodeId, TaskId};
+
+/// A live worker process and how many worker tasks it may run.
+#[derive(Debug, Clone)]
+pub struct WorkerNode {
+    pub id: NodeId,
+    pub address: String,
+    pub slots: u32,
+}
+
+/// Whether an acquisition may be answered in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    All,
+    AtLeastOne,
+}
+
+/// Slots that are held.
+#[derive(Debug, Default)]
+pub struct SlotTable {
+    held: HashMap<TaskId, BTreeMap<u32, NodeId>>,
+}
+
+impl SlotTable {
+    /// Takes a slot for each worker number, on the nodes with the most free ones; `None`, and nothing taken, when there
+    /// are too few. A number that is held already keeps its node, unless that is gone or in `avoid` (ids or addresses),
+    /// whose nodes are taken last.
+    pub fn acquire(
+        &mut self,
+        task: &TaskId,
+        workers: &[u32],
+        avoid: &[String],
+        completeness: Completeness,
+        nodes: &[WorkerNode],
+    ) -> Option<Vec<(u32, NodeId)>> {
+        let avoided = |node: &WorkerNode| {
+            avoid
+                .iter()
+                .any(|name| *name == node.address || name == node.id.as_str())
+        };
+        let usable = |id: &NodeId| nodes.iter().any(|node| node.id == *id && !avoided(node));
+        let empty = BTreeMap::new();
+        let own = self.held.get(task).unwrap_or(&empty);
+        let mut kept = Vec::new();
+        let mut wanted = Vec::new();
+        for worker in workers {
+            match own.get(worker).filter(|node| usable(node)) {
+                Some(node) => kept.push((*worker, node.clone())),
+                None => wanted.push(*worker),
+            }
+        }
+        // A number that moves gives its old slot back first: it may be the only free one.
+        let moving = |holder: &TaskId, worker: &u32| holder == task && wanted.contains(worker);
+        let mut free: Vec<(bool, u32, u32, &WorkerNode)> = nodes
+            .iter()
+            .map(|node| {
+                let held = |mine: bool| {
+                    let of = |holder: &TaskId, workers: &BTreeMap<u32, NodeId>| {
+                        let here = workers
+                            .iter()
+                            .filter(|(worker, at)| **at == node.id && !moving(holder, worker));
+                        if mine && holder != task { 0 } else { here.count() }
+                    };
+                    let count: usize = self
+                        .held
+                        .iter()
+                        .map(|(holder, workers)| of(holder, workers))
+                        .sum();
+                    u32::try_from(count).unwrap_or(u32::MAX)
+                };
+                (
+                    avoided(node),
+                    node.slots.saturating_sub(held(false)),
+                    held(true),
+                    node,
+                )
+            })
+            .collect();
+        let mut taken = Vec::new();
+        for worker in &wanted {
+            let best = free
+                .iter_mut()
+                .filter(|(_, left, _, _)| *left > 0)
+                .min_by_key(|(avoided, left, mine, _)| (*avoided, std::cmp::Reverse(*left), *mine));
+            let Some((_, left, mine, node)) = best else { break };
+            *left -= 1;
+            *mine += 1;
+            taken.push((*worker, node.id.clone()));
+        }
+        kept.append(&mut taken);
+        let enough = match completeness {
+            Completeness::All => kept.len() == workers.len(),
+            Completeness::AtLeastOne => !kept.is_empty() || workers.is_empty(),
+        };
+        if !enough {
+            return None;
+        }
+        kept.sort();
+        let held = self.held.entry(task.clone()).or_default();
+        held.retain(|worker, _| !wanted.contains(worker));
+        held.extend(kept.iter().cloned());
+        Some(kept)
+    }
+
+    /// Slots that a task holds for other worker numbers than these.
+    pub fn held_beside(&self, task: &TaskId, workers: &[u32]) -> u32 {
+        let beside =
+            |held: &BTreeMap<u32, NodeId>| held.keys().filter(|worker| !workers.contains(worker)).count();
+        u32::try_from(self.held.get(task).map_or(0, beside)).unwrap_or(u32::MAX)
+    }
+
+    /// Gives some of a task's slots back.
+    pub fn release(&mut self, task: &TaskId, workers: &[u32]) {
+        if let Some(held) = self.held.get_mut(task) {
+            held.retain(|worker, _| !workers.contains(worker));
+            if held.is_empty() {
+                self.held.remove(task);
+            }
+        }
+    }
+
+    /// Gives all of a task's slots back.
+    pub fn release_task(&mut self, task: &TaskId) {
+        self.held.remove(task);
+    }
+
+    /// Forgets the slots of a process that is gone.
+    pub fn drop_node(&mut self, node: &NodeId) {
+        for held in self.held.values_mut() {
+            held.retain(|_, at| at != node);
+        }
+        self.held.retain(|_, held| !held.is_empty());
+    }
+
+    /// How many of these nodes' slots are free, and how many there are.
+    pub fn capacity(&self, nodes: &[WorkerNode]) -> (u32, u32) {
+        let total = nodes
+            .iter()
+            .fold(0_u32, |sum, node| sum.saturating_add(node.slots));
+        let live = |id: &&NodeId| nodes.iter().any(|node| node.id == **id);
+        let held = self.held.values().flat_map(BTreeMap::values).filter(live).count();
+        (
+            total.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX)),
+            total,
+        )
+    }
+}

@@ -1,0 +1,14 @@
+//! The Overlord's decisions and its metadata store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used
+)]
+
+mod locks;
+mod queue;
+mod service;
+mod slots;
+mod store;

@@ -1,0 +1,105 @@
+use std::time::Instant;
+
+use sarsen_overlord::ids::{NodeId, TaskId};
+use sarsen_overlord::queue::{self, MAX_REDISPATCHES};
+use sarsen_overlord::state::{Phase, State};
+use sarsen_proto::v1;
+
+fn join(state: &mut State, name: &str, slots: u32) {
+    let role = v1::Role::Controller.into();
+    let node = v1::Node {
+        node_id: name.into(),
+        address: name.into(),
+        role,
+        slots,
+        ..Default::default()
+    };
+    state.members.beat(node, Instant::now());
+    state.members.listed(&NodeId::from(name));
+}
+
+fn submit(state: &mut State, name: &str, kind: v1::StatementKind, priority: i32) -> TaskId {
+    let id = TaskId::of_query(name);
+    let spec = v1::TaskSpec {
+        kind: kind.into(),
+        datasource: "wiki".into(),
+        priority,
+        ..Default::default()
+    };
+    state.submit(&id, spec, 1);
+    state.tasks.get_mut(&id).unwrap().persisted = true;
+    id
+}
+
+#[test]
+fn tasks_go_to_the_emptiest_controller_by_priority_and_wait_for_room() {
+    let mut state = State::default();
+    join(&mut state, "a", 1);
+    join(&mut state, "b", 1);
+    let low = submit(&mut state, "low", v1::StatementKind::Select, 0);
+    let high = submit(&mut state, "high", v1::StatementKind::Select, 5);
+    let next = submit(&mut state, "next", v1::StatementKind::Select, 0);
+    let orders = queue::dispatch(&mut state, 2);
+    assert_eq!(
+        orders.iter().map(|order| &order.task).collect::<Vec<_>>(),
+        [&high, &low]
+    );
+    assert_ne!(orders[0].node, orders[1].node);
+    assert_eq!(queue::position(&state, &next), 1);
+    state.forget(&low, 3);
+    assert_eq!(queue::dispatch(&mut state, 3)[0].task, next);
+}
+
+#[test]
+fn a_task_that_waits_for_its_lock_is_not_dispatched() {
+    let mut state = State::default();
+    join(&mut state, "a", 4);
+    let first = submit(&mut state, "first", v1::StatementKind::Replace, 0);
+    let second = submit(&mut state, "second", v1::StatementKind::Replace, 9);
+    assert_eq!(queue::dispatch(&mut state, 2).len(), 1);
+    state.forget(&first, 3);
+    assert_eq!(queue::dispatch(&mut state, 4)[0].task, second);
+    assert_eq!(state.tasks[&second].locked_ms, Some(3));
+}
+
+#[test]
+fn a_lost_controller_costs_an_epoch_and_four_cost_the_task() {
+    let mut state = State::default();
+    let task = submit(&mut state, "q", v1::StatementKind::Select, 0);
+    for epoch in 1..=u64::from(MAX_REDISPATCHES) + 1 {
+        let name = format!("controller {epoch}");
+        join(&mut state, &name, 1);
+        assert_eq!(queue::dispatch(&mut state, 2)[0].epoch, epoch);
+        let failures = queue::lose_controller(&mut state, &NodeId::from(name.as_str()));
+        assert_eq!(
+            failures.len(),
+            usize::from(epoch == u64::from(MAX_REDISPATCHES) + 1)
+        );
+        state.members = Default::default();
+    }
+    assert!(matches!(state.tasks[&task].phase, Phase::Ending));
+}
+
+#[test]
+fn a_controller_that_was_thought_dead_takes_its_task_up_again() {
+    let mut state = State::default();
+    join(&mut state, "a", 1);
+    let task = submit(&mut state, "q", v1::StatementKind::Select, 0);
+    queue::dispatch(&mut state, 2);
+    let node = NodeId::from("a");
+    assert!(queue::lose_controller(&mut state, &node).is_empty());
+    let running = [
+        v1::RunningTask {
+            task_id: task.as_str().into(),
+            epoch: 1,
+        },
+        v1::RunningTask {
+            task_id: "query-unknown".into(),
+            epoch: 1,
+        },
+    ];
+    let adoption = queue::adopt(&mut state, &node, "a", &running);
+    assert_eq!(adoption.strangers, [TaskId::of_query("unknown")]);
+    assert!(matches!(state.tasks[&task].phase, Phase::Running { .. }));
+    assert!(queue::dispatch(&mut state, 3).is_empty());
+}

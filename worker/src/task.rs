@@ -1,0 +1,459 @@
+//! One worker task: carries out what its kernel decides, and tells its controller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sarsen_kernel::fault::{Fault, FaultReport};
+use sarsen_kernel::ids::{Epoch, Millis, PartitionNumber, QueryId, WorkOrderId};
+use sarsen_kernel::shuffle::{Boundaries, OutputSizes, PartitionSize};
+use sarsen_kernel::work_order::WorkOrder;
+use sarsen_kernel::worker::{OrderFailure, WorkerAction, WorkerEvent, WorkerTaskKernel};
+use sarsen_proto::v1::worker_command::Command;
+use sarsen_proto::v1::worker_event::Event;
+use sarsen_proto::{from_kernel, to_kernel, v1};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::counters::OrderCounters;
+use crate::environment::TaskEnvironment;
+use crate::error::{RunError, classify};
+use crate::run::{self, Outcome, Uncut, WrittenSegment};
+use crate::shuffle::{Output, OutputKey};
+
+/// Time between two reports of counters.
+const COUNTERS_EVERY: Duration = Duration::from_millis(250);
+
+/// Messages that may wait for a task.
+const QUEUE: usize = 1024;
+
+type Events = mpsc::Sender<Result<v1::WorkerEvent, Status>>;
+
+/// What a task is told.
+#[derive(Debug)]
+pub enum TaskMessage {
+    Attach { epoch: u64, events: Events, answer: oneshot::Sender<Result<(u64, CancellationToken), Status>> },
+    Detached { connection: u64 },
+    Command(Command),
+    /// The process is going away.
+    Draining,
+}
+
+/// Sends to a task.
+#[derive(Debug, Clone)]
+pub struct TaskHandle {
+    pub epoch: u64,
+    messages: mpsc::Sender<TaskMessage>,
+    stop: CancellationToken,
+}
+
+impl TaskHandle {
+    /// # Errors
+    /// When the task has ended.
+    pub async fn send(&self, message: TaskMessage) -> Result<(), Status> {
+        self.messages.send(message).await.map_err(|_| ended())
+    }
+
+    /// Stops the task, and waits until it has dropped everything.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.messages.closed().await;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.messages.is_closed()
+    }
+
+    /// Gives the task a stream to its controller; answers the connection's number and when to stop reading from it.
+    ///
+    /// # Errors
+    /// When a newer controller was there already.
+    pub async fn attach(&self, epoch: u64, events: Events) -> Result<(u64, CancellationToken), Status> {
+        let (answer, answered) = oneshot::channel();
+        self.send(TaskMessage::Attach { epoch, events, answer }).await?;
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+fn ended() -> Status {
+    Status::failed_precondition("this worker task has ended")
+}
+
+/// What a spawned piece of work came to.
+enum Done {
+    Ran(Box<WorkOrder>, Result<Outcome, RunError>),
+    Cut(WorkOrderId, Result<Output, RunError>),
+}
+
+/// An order that was started.
+struct Order {
+    cancel: CancellationToken,
+    counters: Arc<OrderCounters>,
+    /// Waits for boundaries.
+    uncut: Option<(Box<WorkOrder>, Uncut)>,
+    segments: Vec<WrittenSegment>,
+    /// The controller knows of the segments, and answers for them.
+    reported: bool,
+    running: bool,
+}
+
+/// A worker task that runs.
+pub struct Task {
+    environment: Arc<TaskEnvironment>,
+    kernel: WorkerTaskKernel,
+    messages: mpsc::Receiver<TaskMessage>,
+    orders: BTreeMap<WorkOrderId, Order>,
+    work: JoinSet<Done>,
+    events: Option<Events>,
+    connection: u64,
+    connection_closed: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// Makes a task; it does nothing until it is run.
+pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationToken) -> (TaskHandle, Task) {
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let task = Task {
+        environment,
+        kernel: WorkerTaskKernel::new(Epoch(epoch), now()),
+        messages,
+        orders: BTreeMap::new(),
+        work: JoinSet::new(),
+        events: None,
+        connection: 0,
+        connection_closed: CancellationToken::new(),
+        stop: stop.clone(),
+    };
+    (TaskHandle { epoch, messages: sender, stop }, task)
+}
+
+fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
+}
+
+impl Task {
+    /// Runs until the kernel says that the task is over.
+    pub async fn run(mut self) {
+        let mut counters = tokio::time::interval(COUNTERS_EVERY);
+        counters.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
+        while !self.kernel.is_ended() {
+            tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.message(message).await,
+                    None => break,
+                },
+                Some(done) = self.work.join_next() => match done {
+                    Ok(done) => self.done(done).await,
+                    Err(error) => tracing::error!(query = self.environment.query_id, %error, "a work order broke off"),
+                },
+                _ = counters.tick() => {
+                    self.report_running().await;
+                    if self.kernel.next_deadline().is_some_and(|deadline| deadline <= now()) {
+                        self.event(WorkerEvent::Tick).await;
+                    }
+                }
+                () = stop.cancelled() => self.event(WorkerEvent::Finish).await,
+            }
+        }
+        self.connection_closed.cancel();
+        for order in self.orders.values() {
+            order.cancel.cancel();
+        }
+        while self.work.join_next().await.is_some() {}
+    }
+
+    async fn message(&mut self, message: TaskMessage) {
+        match message {
+            TaskMessage::Attach { epoch, events, answer } => self.attach(epoch, events, answer).await,
+            TaskMessage::Detached { connection } if connection == self.connection => {
+                self.events = None;
+                self.event(WorkerEvent::Detached).await;
+            }
+            TaskMessage::Detached { .. } => {}
+            TaskMessage::Draining => self.tell(Event::Draining(v1::Empty {})).await,
+            TaskMessage::Command(command) => match command_event(command) {
+                Ok(Some(event)) => self.event(event).await,
+                Ok(None) => {}
+                Err(error) => tracing::error!(query = self.environment.query_id, %error, "unreadable command"),
+            },
+        }
+    }
+
+    async fn attach(
+        &mut self,
+        epoch: u64,
+        events: Events,
+        answer: oneshot::Sender<Result<(u64, CancellationToken), Status>>,
+    ) {
+        let actions = self.kernel.handle(WorkerEvent::Attached { epoch: Epoch(epoch) }, now());
+        if let Some(WorkerAction::RefuseAttach { known }) = actions.first() {
+            let refusal = format!("epoch {epoch} is older than {known}, whose controller this worker task has");
+            let _ = answer.send(Err(Status::failed_precondition(refusal)));
+            return;
+        }
+        self.connection_closed.cancel();
+        self.connection_closed = CancellationToken::new();
+        self.connection += 1;
+        self.events = Some(events);
+        if answer.send(Ok((self.connection, self.connection_closed.clone()))).is_err() {
+            self.events = None;
+            self.event(WorkerEvent::Detached).await;
+            return;
+        }
+        self.tell(Event::Attached(v1::Attached { node_id: self.environment.process.address.clone() })).await;
+        self.report_all().await;
+        self.act(actions).await;
+    }
+
+    async fn event(&mut self, event: WorkerEvent) {
+        let actions = self.kernel.handle(event, now());
+        self.act(actions).await;
+    }
+
+    async fn act(&mut self, actions: Vec<WorkerAction>) {
+        for action in actions {
+            match action {
+                WorkerAction::Run { order } => self.start(order),
+                WorkerAction::Cut { order, boundaries } => self.cut(order, boundaries),
+                WorkerAction::Cancel { order } => {
+                    if let Some(order) = self.orders.get(&order) {
+                        order.cancel.cancel();
+                    }
+                }
+                WorkerAction::DeleteOutput { order } => self.delete_output(order).await,
+                WorkerAction::ReportStatistics { order, statistics } => {
+                    let key_statistics = statistics.to_bytes().into();
+                    self.tell(Event::Statistics(v1::StatisticsEvent { order: Some(order.into()), key_statistics })).await;
+                }
+                WorkerAction::ReportOutput { order, sizes } => self.report_output(order, sizes).await,
+                WorkerAction::ReportFailure { order, failure } => self.report_failure(order, failure).await,
+                // Answered where the stream is attached.
+                WorkerAction::RefuseAttach { .. } | WorkerAction::End => {}
+            }
+        }
+    }
+
+    fn start(&mut self, order: Box<WorkOrder>) {
+        let environment = Arc::clone(&self.environment);
+        let sorts = order.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted());
+        let counters = OrderCounters::new(sorts, order.shuffle.is_none(), Arc::clone(&environment.spilled));
+        let cancel = CancellationToken::new();
+        let state = Order {
+            cancel: cancel.clone(),
+            counters: Arc::clone(&counters),
+            uncut: None,
+            segments: Vec::new(),
+            reported: false,
+            running: true,
+        };
+        tracing::debug!(query = environment.query_id, order = %order.id, "work order starts");
+        self.orders.insert(order.id, state);
+        let cpu = environment.process.cpu.clone();
+        self.work.spawn_on(
+            async move {
+                let outcome = run::run(&environment, &order, &counters, &cancel).await;
+                Done::Ran(order, outcome.map_err(|error| classify(&error)))
+            },
+            &cpu,
+        );
+    }
+
+    fn cut(&mut self, id: WorkOrderId, boundaries: Boundaries) {
+        let Some((order, uncut)) = self.orders.get_mut(&id).and_then(|order| order.uncut.take()) else { return };
+        self.work.spawn_blocking_on(
+            move || Done::Cut(id, uncut.cut(&boundaries, &order).map_err(|error| classify(&error))),
+            &self.environment.process.cpu,
+        );
+    }
+
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Ran(order, Ok(Outcome::Uncut(uncut))) => {
+                let (id, statistics) = (order.id, uncut.statistics.clone());
+                if let Some(state) = self.orders.get_mut(&id) {
+                    state.uncut = Some((order, uncut));
+                }
+                self.event(WorkerEvent::InputRead { order: id, statistics }).await;
+            }
+            Done::Ran(order, Ok(Outcome::Output(output))) => self.output(order.id, output).await,
+            Done::Cut(id, Ok(output)) => self.output(id, output).await,
+            Done::Ran(order, Ok(Outcome::Segments(segments))) => {
+                let mut sizes = OutputSizes::new();
+                for segment in &segments {
+                    let size: &mut PartitionSize = sizes.entry(PartitionNumber(segment.partition)).or_default();
+                    size.rows += segment.rows;
+                    size.bytes += segment.bytes;
+                }
+                if let Some(state) = self.orders.get_mut(&order.id) {
+                    state.counters.finish_segments(segments.iter().map(|segment| segment.rows).sum());
+                    state.segments = segments;
+                }
+                self.event(WorkerEvent::OutputWritten { order: order.id, sizes }).await;
+            }
+            Done::Ran(order, Err(error)) => self.failed(order.id, error).await,
+            Done::Cut(id, Err(error)) => self.failed(id, error).await,
+        }
+    }
+
+    async fn output(&mut self, id: WorkOrderId, output: Output) {
+        let sizes = output.sizes();
+        if let Some(state) = self.orders.get_mut(&id) {
+            state.counters.finish(sizes.clone());
+        }
+        self.environment.process.store.insert(self.key(id), Arc::new(output));
+        self.event(WorkerEvent::OutputWritten { order: id, sizes }).await;
+    }
+
+    async fn failed(&mut self, id: WorkOrderId, error: RunError) {
+        let failure = match error {
+            RunError::Unavailable(unavailable) => {
+                OrderFailure::Unavailable { producer: unavailable.producer, reason: unavailable.to_string() }
+            }
+            RunError::Fault(fault) => OrderFailure::Fault(self.fault_report(id, fault)),
+        };
+        self.event(WorkerEvent::Failed { order: id, failure }).await;
+    }
+
+    fn fault_report(&self, id: WorkOrderId, fault: Fault) -> FaultReport {
+        let query = QueryId(self.environment.query_id.clone());
+        let address = self.environment.process.address.as_str();
+        FaultReport {
+            task_id: Some(query.worker_task_id(self.environment.worker, self.environment.incarnation)),
+            host: Some(address.split_once("://").map_or(address, |(_, host)| host).to_owned()),
+            stage: Some(id.stage),
+            ..FaultReport::from(fault)
+        }
+    }
+
+    fn key(&self, order: WorkOrderId) -> OutputKey {
+        OutputKey { query_id: self.environment.query_id.clone(), order }
+    }
+
+    async fn delete_output(&mut self, id: WorkOrderId) {
+        self.environment.process.store.remove(&self.key(id));
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        order.uncut = None;
+        if order.reported {
+            return;
+        }
+        for segment in std::mem::take(&mut order.segments) {
+            if let Err(error) = self.environment.process.deep_storage.delete(&segment.path).await {
+                tracing::warn!(path = segment.path, %error, "an unpublished segment stays behind");
+            }
+        }
+    }
+
+    async fn report_output(&mut self, id: WorkOrderId, sizes: OutputSizes) {
+        self.report_counters(id).await;
+        self.report_warnings(id).await;
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        order.running = false;
+        order.reported = true;
+        let segments = order.segments.iter().map(segment_output).collect();
+        match to_kernel(&sizes) {
+            Ok(sizes) => {
+                let ready = v1::OutputReadyEvent { order: Some(id.into()), sizes: Some(sizes), segments };
+                self.tell(Event::OutputReady(ready)).await;
+            }
+            Err(error) => tracing::error!(%error, "output sizes cannot be encoded"),
+        }
+    }
+
+    async fn report_failure(&mut self, id: WorkOrderId, failure: OrderFailure) {
+        self.report_counters(id).await;
+        self.report_warnings(id).await;
+        if let Some(order) = self.orders.get_mut(&id) {
+            order.running = false;
+        }
+        let event = match failure {
+            OrderFailure::Fault(fault) => {
+                Event::Failed(v1::FailedEvent { order: Some(id.into()), fault: to_kernel(&fault).ok() })
+            }
+            OrderFailure::Unavailable { producer, reason } => Event::InputUnavailable(v1::InputUnavailableEvent {
+                order: Some(id.into()),
+                producer: Some(producer.into()),
+                reason,
+            }),
+        };
+        self.tell(event).await;
+    }
+
+    async fn report_running(&self) {
+        for (id, order) in &self.orders {
+            if order.running {
+                self.report_counters(*id).await;
+            }
+        }
+    }
+
+    async fn report_all(&self) {
+        for id in self.orders.keys() {
+            self.report_counters(*id).await;
+            self.report_warnings(*id).await;
+        }
+    }
+
+    async fn report_counters(&self, id: WorkOrderId) {
+        let Some(order) = self.orders.get(&id) else { return };
+        if let Ok(counters) = to_kernel(&order.counters.snapshot()) {
+            self.tell(Event::Counters(v1::CountersEvent { order: Some(id.into()), counters: Some(counters) })).await;
+        }
+    }
+
+    async fn report_warnings(&self, id: WorkOrderId) {
+        let errors = self.orders.get(&id).and_then(|order| order.counters.seen_parse_errors());
+        for text in errors.map(|errors| errors.texts()).unwrap_or_default() {
+            let fault = Fault::CannotParseExternalData { error_message: text };
+            let warning = v1::WarningEvent { order: Some(id.into()), fault: to_kernel(&fault).ok() };
+            self.tell(Event::Warning(warning)).await;
+        }
+    }
+
+    /// Sends to the controller, when there is one; what it misses it is told again when it attaches.
+    async fn tell(&self, event: Event) {
+        if let Some(events) = &self.events {
+            let _ = events.send(Ok(v1::WorkerEvent { event: Some(event) })).await;
+        }
+    }
+}
+
+fn segment_output(segment: &WrittenSegment) -> v1::SegmentOutput {
+    v1::SegmentOutput {
+        interval: Some(v1::Interval { start_ms: segment.start_ms, end_ms: segment.end_ms }),
+        partition: segment.partition,
+        path: segment.path.clone(),
+        bytes: segment.bytes,
+        rows: segment.rows,
+        columns: Vec::new(),
+    }
+}
+
+/// The kernel's event for a command; `None` for one that only shows life.
+fn command_event(command: Command) -> Result<Option<WorkerEvent>, sarsen_proto::DecodeError> {
+    let event = match command {
+        Command::Attach(_) | Command::Ping(_) => return Ok(None),
+        Command::Start(start) => {
+            let mut order: WorkOrder = from_kernel(start.order.as_ref(), "StartWorkOrder", "order")?;
+            order.fragment = start.fragment.into();
+            WorkerEvent::Start { order: Box::new(order) }
+        }
+        Command::Boundaries(set) => WorkerEvent::SetBoundaries {
+            order: order_id(set.order.as_ref(), "SetBoundaries")?,
+            boundaries: from_kernel(set.boundaries.as_ref(), "SetBoundaries", "boundaries")?,
+        },
+        Command::Stop(order) => WorkerEvent::Stop { order: (&order).into() },
+        Command::CleanUp(order) => WorkerEvent::CleanUp { order: (&order).into() },
+        Command::Finish(_) => WorkerEvent::Finish,
+    };
+    Ok(Some(event))
+}
+
+fn order_id(
+    order: Option<&v1::WorkOrderRef>,
+    message: &'static str,
+) -> Result<WorkOrderId, sarsen_proto::DecodeError> {
+    order.map(WorkOrderId::from).ok_or(sarsen_proto::DecodeError::Missing { message, field: "order" })
+}
