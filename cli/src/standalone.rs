@@ -1,0 +1,138 @@
+//! Every role in one process, over the same messages.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sarsen_proto::transport::Network;
+use sarsen_worker::MemorySize;
+use tokio_util::sync::CancellationToken;
+
+use crate::Outcome;
+
+/// Flags of `sarsen standalone`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Folder for everything this process keeps.
+    #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data")]
+    pub data_dir: PathBuf,
+    /// Where the HTTP API listens.
+    #[arg(long, env = "SARSEN_HTTP_ADDR", default_value = "127.0.0.1:8888")]
+    pub http_addr: String,
+    /// Worker tasks that run at once.
+    #[arg(long, env = "SARSEN_SLOTS", default_value_t = 4)]
+    pub slots: u32,
+    /// Prefix of paths or URLs that EXTERN may read; may be given several times. Any path and any http(s) URL without.
+    #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
+    pub extern_allow: Vec<String>,
+    /// Memory of the process (512M, 4G, 80%); by default three quarters of what the machine or container allows.
+    #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
+    pub memory_limit: Option<MemorySize>,
+    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    #[arg(long, env = "SARSEN_DEEP_STORAGE")]
+    pub deep_storage: Option<String>,
+    /// Where rows go that do not fit into memory [default: DATA_DIR/spill].
+    #[arg(long, env = "SARSEN_SPILL_DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// Metadata store: sqlite:PATH [default: sqlite:DATA_DIR/metadata.db].
+    #[arg(long, env = "SARSEN_METADATA")]
+    pub metadata: Option<String>,
+}
+
+const OVERLORD: &str = "inproc://overlord";
+
+/// Runs all roles until `shutdown`.
+///
+/// # Errors
+/// When one of them cannot start or fails.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Outcome {
+    let started = start(options, shutdown).await?;
+    crate::logging::say(&format!("Sarsen is up: http://{}", started.http_addr));
+    started.wait().await
+}
+
+/// Roles that run.
+pub struct Started {
+    pub http_addr: String,
+    roles: Vec<tokio::task::JoinHandle<Outcome>>,
+}
+
+impl Started {
+    /// Waits until all roles have ended.
+    ///
+    /// # Errors
+    /// The first error of any.
+    pub async fn wait(self) -> Outcome {
+        let mut outcome = Ok(());
+        for role in self.roles {
+            let ended = role.await.map_err(Into::into).and_then(|ended| ended);
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+/// Starts the Overlord, a controller, a worker and a gateway.
+///
+/// # Errors
+/// When one of them cannot start.
+pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Started> {
+    let network = Network::default();
+    let allow = if options.extern_allow.is_empty() {
+        ["/", "http://", "https://"].map(str::to_owned).to_vec()
+    } else {
+        options.extern_allow.clone()
+    };
+    let overlord = sarsen_overlord::Options {
+        data_dir: options.data_dir.clone(),
+        grpc_addr: OVERLORD.to_owned(),
+        metadata: options.metadata.clone(),
+        deep_storage: options.deep_storage.clone(),
+        memory_limit: None,
+        spill_dir: None,
+        extern_allow: Vec::new(),
+    };
+    let controller = sarsen_controller::Options {
+        data_dir: options.data_dir.clone(),
+        overlord: OVERLORD.to_owned(),
+        grpc_addr: "inproc://controller".to_owned(),
+        tasks: 64,
+        memory_limit: None,
+        deep_storage: options.deep_storage.clone(),
+        spill_dir: None,
+        extern_allow: allow.clone(),
+    };
+    let worker = sarsen_worker::Options {
+        data_dir: options.data_dir.clone(),
+        overlord: OVERLORD.to_owned(),
+        grpc_addr: "inproc://worker".to_owned(),
+        slots: options.slots,
+        memory_limit: options.memory_limit,
+        deep_storage: options.deep_storage.clone(),
+        spill_dir: options.spill_dir.clone(),
+        spill_quota: MemorySize::Bytes(256 << 30),
+        extern_allow: allow.clone(),
+        drain_seconds: 0,
+    };
+    let gateway = sarsen_gateway::Options {
+        data_dir: options.data_dir.clone(),
+        overlord: OVERLORD.to_owned(),
+        http_addr: options.http_addr.clone(),
+        extern_allow: allow,
+        memory_limit: None,
+        deep_storage: None,
+        spill_dir: None,
+    };
+    let overlord = sarsen_overlord::start(overlord, network.clone(), shutdown.clone()).await?;
+    let controller = sarsen_controller::start(controller, network.clone(), shutdown.clone()).await?;
+    let worker = sarsen_worker::start(worker, network.clone(), shutdown.clone()).await?;
+    let gateway = sarsen_gateway::start(gateway, network, shutdown).await?;
+    Ok(Started {
+        http_addr: gateway.http_addr,
+        roles: vec![
+            tokio::spawn(async move { Ok(gateway.done.await??) }),
+            tokio::spawn(async move { Ok(controller.done.await??) }),
+            tokio::spawn(async move { Ok(worker.done.await??) }),
+            tokio::spawn(async move { Ok(overlord.done.await??) }),
+        ],
+    })
+}
