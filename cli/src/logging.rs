@@ -11,7 +11,7 @@ pub fn start() {
     let started = if std::env::var("SARSEN_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()
     } else {
-        builder.with_target(false).try_init()
+        builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
     };
     if started.is_err() {
         complain("sarsen: logs were set up already");

@@ -304,9 +304,8 @@ impl<'a> Query<'a> {
     }
 
     fn publish(&mut self, orders: &[WorkOrderId]) {
-        let (Some(target), Some(stage)) = (self.target.clone(), self.kernel.query().final_stage().cloned()) else {
-            return;
-        };
+        let Some(target) = self.target.clone() else { return };
+        let columns = self.kernel.query().result_signature.clone();
         let segments: Vec<v1::SegmentOutput> =
             orders.iter().filter_map(|order| self.state.segments.get(order)).flatten().cloned().collect();
         let paths: Vec<String> = segments.iter().map(|segment| segment.path.clone()).collect();
@@ -318,7 +317,7 @@ impl<'a> Query<'a> {
                 task_id: &task_id,
                 epoch,
                 target: &target,
-                columns: &stage.signature,
+                columns: &columns,
                 segments,
                 fail_on_empty: context::flag(&context, "failOnEmptyInsert"),
             };

@@ -14,7 +14,7 @@ pub struct QueryDefinition {
     pub stages: Vec<StageDefinition>,
     pub choices: Vec<ChoiceDefinition>,
     pub kind: QueryKind,
-    /// Output columns of the query in order, with Druid's type names.
+    /// Output columns of the query in order, with Druid's type names; for an ingestion what its segments store.
     pub result_signature: Vec<ColumnDescriptor>,
 }
 

@@ -29,7 +29,7 @@ pub struct QueryReport {
     pub workers: BTreeMap<WorkerNumber, Vec<WorkerReport>>,
     pub pending_tasks: u32,
     pub running_tasks: u32,
-    /// Columns of the result of a SELECT.
+    /// Columns of the result of a SELECT, or of the segments of an ingestion.
     pub result_signature: Vec<ColumnDescriptor>,
     /// Segments published by an ingestion; `None` before the publish.
     pub published_segments: Option<u64>,

@@ -156,6 +156,8 @@ impl Planner<'_> {
         let prepared =
             ingest::prepare(session, logical, ingest, checked).map_err(|error| self.refused(&error))?;
         let physical = self.physical_plan(session, &prepared.plan).await?;
+        let stored = prepared.plan.schema().fields().iter().take(prepared.stored_columns);
+        let stored = stored.map(|field| descriptor(field)).collect();
         let mut builder = self.builder();
         let open = builder.open(&physical).map_err(|error| self.refused(&error))?;
         let target = ingest::Target {
@@ -176,7 +178,7 @@ impl Planner<'_> {
                 stages,
                 choices: Vec::new(),
                 kind,
-                result_signature: Vec::new(),
+                result_signature: stored,
             },
             kind: if ingest.operation() == "INSERT" { StatementKind::Insert } else { StatementKind::Replace },
             datasource: Some(datasource),

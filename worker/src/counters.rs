@@ -27,6 +27,7 @@ pub struct OrderCounters {
     segments_pushed: AtomicU64,
     parse_errors: OnceLock<Arc<ParseErrors>>,
     spilled: Arc<AtomicU64>,
+    cpu_ns: AtomicU64,
     started: Instant,
     ended: OnceLock<Instant>,
 }
@@ -56,6 +57,7 @@ impl OrderCounters {
             segments_pushed: AtomicU64::new(0),
             parse_errors: OnceLock::new(),
             spilled,
+            cpu_ns: AtomicU64::new(0),
             started: Instant::now(),
             ended: OnceLock::new(),
         })
@@ -84,6 +86,11 @@ impl OrderCounters {
             channel.bytes += frames::live_bytes(batch) as u64;
             channel.frames += 1;
         }
+    }
+
+    /// Adds time that a thread worked on it.
+    pub fn add_cpu(&self, nanoseconds: u64) {
+        self.cpu_ns.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     /// The output is cut: its sizes are known.
@@ -156,7 +163,7 @@ impl OrderCounters {
         }
         let wall = self.ended.get().copied().unwrap_or_else(Instant::now).duration_since(self.started);
         let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
-        snapshot.cpu.insert("main".to_owned(), CpuCounters { cpu_ns: 0, wall_ns });
+        snapshot.cpu.insert("main".to_owned(), CpuCounters { cpu_ns: self.cpu_ns.load(Ordering::Relaxed), wall_ns });
         if let Some(errors) = self.parse_errors.get()
             && errors.count() > 0
         {

@@ -7,6 +7,7 @@
 //! Deliberately absent: plans, SQL, and any decision about other workers.
 
 mod counters;
+mod cpu;
 mod environment;
 mod error;
 mod flight;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::OrderCounters;
+use crate::cpu::CpuTimed;
 use crate::environment::TaskEnvironment;
 use crate::inputs::StageReader;
 use crate::pull::PullCounters;
@@ -83,7 +84,7 @@ pub async fn run(
     counters.start(partitions);
     match &order.shuffle {
         None => {
-            let written = for_each_partition(task, &plan, partitions, cancel, |_| Ok(Segments(Vec::new()))).await?;
+            let written = for_each_partition(task, counters, &plan, cancel, |_| Ok(Segments(Vec::new()))).await?;
             Ok(Outcome::Segments(written.into_iter().flat_map(|segments| segments.0).collect()))
         }
         Some(shuffle) => {
@@ -95,7 +96,7 @@ pub async fn run(
                 seed: seed(&task.query_id, order),
                 max_buckets: MAX_BUCKETS,
             });
-            let writers = for_each_partition(task, &plan, partitions, cancel, |partition| {
+            let writers = for_each_partition(task, counters, &plan, cancel, |partition| {
                 Ok(Shuffled { writer: Writer::new(&context)?, counters: Arc::clone(counters), partition })
             })
             .await?;
@@ -169,16 +170,17 @@ impl PartitionSink for Segments {
 /// Runs all partitions, as many at once as the process has cores free, each into a sink of its own.
 async fn for_each_partition<S: PartitionSink>(
     task: &Arc<TaskEnvironment>,
+    counters: &Arc<OrderCounters>,
     plan: &Arc<dyn ExecutionPlan>,
-    partitions: usize,
     cancel: &CancellationToken,
     make_sink: impl Fn(usize) -> Result<S>,
 ) -> Result<Vec<S>> {
+    let partitions = plan.output_partitioning().partition_count();
     let mut running: JoinSet<(usize, Result<S>)> = JoinSet::new();
     for partition in 0..partitions {
         let mut sink = make_sink(partition)?;
         let (plan, context) = (Arc::clone(plan), Arc::clone(&task.context));
-        let (cores, cancel) = (Arc::clone(&task.process.cores), cancel.clone());
+        let (cores, cancel, counters) = (Arc::clone(&task.process.cores), cancel.clone(), Arc::clone(counters));
         running.spawn_on(
             async move {
                 let work = async {
@@ -191,7 +193,7 @@ async fn for_each_partition<S: PartitionSink>(
                     Ok(sink)
                 };
                 tokio::select! {
-                    result = work => (partition, result),
+                    result = CpuTimed::new(work, counters) => (partition, result),
                     () = cancel.cancelled() => (partition, Err(cancelled())),
                 }
             },

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::counters::OrderCounters;
+use crate::cpu::thread_cpu_ns;
 use crate::environment::TaskEnvironment;
 use crate::error::{RunError, classify};
 use crate::run::{self, Outcome, Uncut, WrittenSegment};
@@ -263,8 +264,16 @@ impl Task {
 
     fn cut(&mut self, id: WorkOrderId, boundaries: Boundaries) {
         let Some((order, uncut)) = self.orders.get_mut(&id).and_then(|order| order.uncut.take()) else { return };
+        let counters = self.orders.get(&id).map(|order| Arc::clone(&order.counters));
         self.work.spawn_blocking_on(
-            move || Done::Cut(id, uncut.cut(&boundaries, &order).map_err(|error| classify(&error))),
+            move || {
+                let before = thread_cpu_ns();
+                let cut = uncut.cut(&boundaries, &order).map_err(|error| classify(&error));
+                if let Some(counters) = counters {
+                    counters.add_cpu(thread_cpu_ns().saturating_sub(before));
+                }
+                Done::Cut(id, cut)
+            },
             &self.environment.process.cpu,
         );
     }

@@ -18,7 +18,7 @@ pub fn task_context() -> Value {
 /// The payload at submission.
 pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value {
     let task_id = format!("query-{query_id}");
-    let columns = output_columns(planned);
+    let columns = &planned.definition.result_signature;
     let mut context = request.context.clone();
     context.insert("sqlQueryId".to_owned(), json!(query_id));
     context.insert("queryId".to_owned(), json!(query_id));
@@ -37,7 +37,7 @@ pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value
     put(
         "spec",
         json!({
-            "query": query(planned, &columns, &context),
+            "query": query(planned, columns, &context),
             "columnMappings": mappings,
             "destination": destination(planned),
             "assignmentStrategy": assignment,
@@ -58,13 +58,6 @@ pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value
     put("dataSource", json!(datasource));
     put("resource", json!({ "availabilityGroup": task_id, "requiredCapacity": 1 }));
     Value::Object(payload)
-}
-
-fn output_columns(planned: &Planned) -> Vec<ColumnDescriptor> {
-    if !planned.definition.result_signature.is_empty() {
-        return planned.definition.result_signature.clone();
-    }
-    planned.definition.final_stage().map(|stage| stage.signature.clone()).unwrap_or_default()
 }
 
 fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, Value>) -> Value {

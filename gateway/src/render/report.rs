@@ -1,5 +1,6 @@
 //! The report of a task.
 
+use sarsen_kernel::query::QueryKind;
 use sarsen_kernel::report::{QueryReport, ReportStatus, WorkerReport, WorkerReportState};
 use sarsen_proto::{DecodeError, from_kernel, v1};
 use serde_json::{Map, Value, json};
@@ -14,14 +15,13 @@ use super::{counters, errors, iso, stages};
 pub fn report(task_id: &str, report: &v1::Report) -> Result<Value, DecodeError> {
     let query: QueryReport = from_kernel(report.report.as_ref(), "Report", "report")?;
     let mut payload = Map::new();
-    if query.status == ReportStatus::Success && !query.result_signature.is_empty() {
+    if query.status == ReportStatus::Success && matches!(query.kind, Some(QueryKind::Select)) {
         payload.insert("results".to_owned(), select_results(&query, report)?);
     }
     payload.insert("status".to_owned(), status(&query));
-    let kind = query.kind.as_ref();
     payload.insert(
         "stages".to_owned(),
-        query.stages.iter().map(|stage| stages::stage(stage, &query.query_id, kind)).collect(),
+        query.stages.iter().map(|stage| stages::stage(stage, &query)).collect(),
     );
     let by_stage: Map<String, Value> = query
         .counters

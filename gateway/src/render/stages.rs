@@ -1,11 +1,10 @@
 //! Stages of a report.
 
-use sarsen_kernel::ids::QueryId;
 use sarsen_kernel::query::{
     ColumnDescriptor, Delivery, IngestTarget, InputDescriptor, ProcessorDescriptor, ProcessorKind, QueryKind,
     SegmentGranularity, StageInput,
 };
-use sarsen_kernel::report::{StagePhaseName, StageReport};
+use sarsen_kernel::report::{QueryReport, StagePhaseName, StageReport};
 use sarsen_kernel::shuffle::{PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
 use serde_json::{Map, Value, json};
 
@@ -15,11 +14,11 @@ use super::iso;
 pub const ETERNITY: &str = "-146136543-09-08T08:23:32.096Z/146140482-04-24T15:36:27.903Z";
 
 /// One stage.
-pub fn stage(report: &StageReport, query_id: &QueryId, kind: Option<&QueryKind>) -> Value {
+pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
     let mut rendered = Map::new();
     let mut put = |name: &str, value: Value| rendered.insert(name.to_owned(), value);
     put("stageNumber", json!(report.definition.number));
-    put("definition", definition(report, query_id, kind));
+    put("definition", definition(report, query));
     if let Some(phase) = report.phase {
         put("phase", json!(phase_name(phase)));
     }
@@ -50,11 +49,11 @@ pub fn stage(report: &StageReport, query_id: &QueryId, kind: Option<&QueryKind>)
     Value::Object(rendered)
 }
 
-fn definition(report: &StageReport, query_id: &QueryId, kind: Option<&QueryKind>) -> Value {
+fn definition(report: &StageReport, query: &QueryReport) -> Value {
     let stage = &report.definition;
     let mut rendered = Map::new();
     let mut put = |name: &str, value: Value| rendered.insert(name.to_owned(), value);
-    put("id", json!(format!("query-{query_id}_{}", stage.number)));
+    put("id", json!(format!("{}_{}", query.query_id.controller_task_id(), stage.number)));
     put("input", stage.inputs.iter().map(input).collect());
     let broadcast: Vec<usize> = stage
         .inputs
@@ -66,8 +65,10 @@ fn definition(report: &StageReport, query_id: &QueryId, kind: Option<&QueryKind>
     if !broadcast.is_empty() {
         put("broadcast", json!(broadcast));
     }
-    let processor = match (kind, stage.processor.kind) {
-        (Some(QueryKind::Ingest(target)), ProcessorKind::SegmentGenerator) => segment_generator(&stage.signature, target),
+    let processor = match (&query.kind, stage.processor.kind) {
+        (Some(QueryKind::Ingest(target)), ProcessorKind::SegmentGenerator) => {
+            segment_generator(&query.result_signature, target)
+        }
         _ => processor(&stage.processor, &stage.inputs),
     };
     put("processor", processor);

@@ -90,7 +90,11 @@ pub(super) fn close(
         Ok(Transformed::yes(with_input(&node, used.len() - 1)?))
     })?;
     let plan = plan.data;
-    let signature = plan.schema().fields().iter().map(|field| descriptor(field)).collect();
+    // What the last stage of an ingestion gives back is its report, not rows.
+    let signature = match shuffle {
+        Some(_) => plan.schema().fields().iter().map(|field| descriptor(field)).collect(),
+        None => Vec::new(),
+    };
     let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
     let scans = used.iter().enumerate().filter_map(|(input, open)| {
         open.scan.clone().map(|target| PlannedScan { stage: number, input, target })
