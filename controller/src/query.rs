@@ -293,6 +293,7 @@ impl<'a> Query<'a> {
         let Some(stage) = self.kernel.query().final_stage().cloned() else { return };
         let request = ReadRequest {
             network: self.environment.network.clone(),
+            deep_storage: self.environment.deep_storage.clone(),
             query_id: self.task.spec.query_id.clone(),
             stage,
             signature: self.kernel.query().result_signature.clone(),

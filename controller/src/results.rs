@@ -6,15 +6,16 @@ use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use sarsen_engine::input::{FragmentInput, FragmentInputs};
+use sarsen_engine::runtime::reading_context;
 use sarsen_engine::{ShuffleReadExec, fragment};
 use sarsen_kernel::ids::{PartitionNumber, WorkOrderId};
 use sarsen_kernel::query::{ColumnDescriptor, StageDefinition};
 use sarsen_kernel::work_order::Producer;
 use sarsen_proto::transport::Network;
+use sarsen_storage::segment::DeepStorage;
 use sarsen_worker::inputs::StageReader;
 use sarsen_worker::pull::{OutputUnavailable, PullCounters, Puller};
 
@@ -33,6 +34,7 @@ pub struct Results {
 #[derive(Debug)]
 pub struct ReadRequest {
     pub network: Network,
+    pub deep_storage: DeepStorage,
     pub query_id: String,
     pub stage: StageDefinition,
     pub signature: Vec<ColumnDescriptor>,
@@ -65,7 +67,7 @@ impl From<DataFusionError> for ReadError {
 /// # Errors
 /// [`ReadError::Unavailable`] when an output is lost, which the kernel can mend.
 pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
-    let context = Arc::new(TaskContext::default());
+    let context = reading_context(request.deep_storage.object_store())?;
     let schema = fragment::decode(&request.stage.fragment, &context)?.schema();
     let key = request.stage.shuffle.as_ref().filter(|shuffle| shuffle.kind.is_sorted()).map(|shuffle| shuffle.key.clone());
     let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();

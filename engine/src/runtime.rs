@@ -40,14 +40,32 @@ pub fn task_context(resources: &TaskResources, deep_storage: Arc<dyn ObjectStore
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![resources.spill_dir.clone()]))
         .with_max_temp_directory_size(resources.spill_quota_bytes);
-    let environment = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build()?);
+    let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk);
+    context("worker", environment, session_config().with_batch_size(resources.batch_rows), deep_storage)
+}
+
+/// A context that fragments can be decoded and results merged in, without limits of its own.
+///
+/// # Errors
+/// When the name of deep storage is no URL.
+pub fn reading_context(deep_storage: Arc<dyn ObjectStore>) -> Result<Arc<TaskContext>> {
+    context("reader", RuntimeEnvBuilder::new(), session_config(), deep_storage)
+}
+
+fn context(
+    session: &str,
+    environment: RuntimeEnvBuilder,
+    config: SessionConfig,
+    deep_storage: Arc<dyn ObjectStore>,
+) -> Result<Arc<TaskContext>> {
+    let environment = Arc::new(environment.build()?);
     let url = url::Url::parse(DEEP_STORAGE_URL)
         .map_err(|error| datafusion::common::DataFusionError::Internal(error.to_string()))?;
     environment.register_object_store(&url, deep_storage);
     Ok(Arc::new(TaskContext::new(
         None,
-        "worker".to_owned(),
-        session_config().with_batch_size(resources.batch_rows),
+        session.to_owned(),
+        config,
         Default::default(),
         Default::default(),
         Default::default(),
