@@ -21,7 +21,10 @@ impl Client {
     /// When no HTTP client can be made.
     pub fn new(url: &str) -> Outcome<Self> {
         let http = HttpClient::builder().timeout(TIMEOUT).build()?;
-        Ok(Client { http, url: url.trim_end_matches('/').to_owned() })
+        Ok(Client {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// Submits a statement; answers the task's id, or the rows of an EXPLAIN.
@@ -30,7 +33,12 @@ impl Client {
     /// The server's words when it refuses.
     pub fn submit(&self, query: &str, context: &Value) -> Outcome<Submitted> {
         let body = json!({ "query": query, "context": context });
-        let answer = self.read(self.http.post(format!("{}/druid/v2/sql/task", self.url)).json(&body).send())?;
+        let answer = self.read(
+            self.http
+                .post(format!("{}/druid/v2/sql/task", self.url))
+                .json(&body)
+                .send(),
+        )?;
         match answer.get("taskId").and_then(Value::as_str) {
             Some(task_id) => Ok(Submitted::Task(task_id.to_owned())),
             None => Ok(Submitted::Rows(answer)),
@@ -64,7 +72,10 @@ impl Client {
     /// As [`Client::get`].
     pub fn report(&self, task_id: &str) -> Outcome<Value> {
         let answer = self.get(&format!("/druid/indexer/v1/task/{task_id}/reports"))?;
-        Ok(answer.pointer("/multiStageQuery/payload").cloned().unwrap_or_default())
+        Ok(answer
+            .pointer("/multiStageQuery/payload")
+            .cloned()
+            .unwrap_or_default())
     }
 
     /// Waits until a query could run.
@@ -90,8 +101,12 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let words = ["/error/errorMessage", "/errorMessage"].iter().find_map(|place| body.pointer(place)?.as_str());
-        Err(words.map_or_else(|| format!("{status}: {body}"), str::to_owned).into())
+        let words = ["/error/errorMessage", "/errorMessage"]
+            .iter()
+            .find_map(|place| body.pointer(place)?.as_str());
+        Err(words
+            .map_or_else(|| format!("{status}: {body}"), str::to_owned)
+            .into())
     }
 }
 

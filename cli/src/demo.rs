@@ -87,20 +87,45 @@ fn tpch(options: &Options, client: &Client) -> Outcome {
         began.elapsed().as_secs_f64()
     ));
     let context = json!({ "maxNumTasks": 3 });
-    ingest(client, "lineitem", &data::lineitem_statement(&lineitem.path), &context, &options.data_dir)?;
-    ingest(client, "orders", &data::orders_statement(&orders.path), &context, &options.data_dir)?;
+    ingest(
+        client,
+        "lineitem",
+        &data::lineitem_statement(&lineitem.path),
+        &context,
+        &options.data_dir,
+    )?;
+    ingest(
+        client,
+        "orders",
+        &data::orders_statement(&orders.path),
+        &context,
+        &options.data_dir,
+    )?;
     logging::say(&format!("\n{}\n", data::JOIN));
     sql::execute(client, data::JOIN, &context, Format::Table)
 }
 
 /// Columns whose names say that they hold a time.
-const TIME_NAMES: [&str; 8] = ["__time", "time", "timestamp", "ts", "date", "datetime", "created_at", "event_time"];
+const TIME_NAMES: [&str; 8] = [
+    "__time",
+    "time",
+    "timestamp",
+    "ts",
+    "date",
+    "datetime",
+    "created_at",
+    "event_time",
+];
 
 /// Days of a file of the user's, and the largest of them.
 fn own_file(options: &Options, client: &Client, input: &Path) -> Outcome {
     let path = std::path::absolute(input)?;
     let columns = data::columns_of(&path)?;
-    let named = |wanted: &str| columns.iter().find(|column| column.name.eq_ignore_ascii_case(wanted));
+    let named = |wanted: &str| {
+        columns
+            .iter()
+            .find(|column| column.name.eq_ignore_ascii_case(wanted))
+    };
     let time = match &options.time_column {
         Some(name) => Some(named(name).ok_or_else(|| format!("{} has no column `{name}`", path.display()))?),
         None => TIME_NAMES.iter().find_map(|name| named(name)),
@@ -121,21 +146,36 @@ fn ingest(client: &Client, table: &str, statement: &str, context: &Value, data_d
     };
     let status = progress::follow(client, &task_id)?;
     if status.get("status").and_then(Value::as_str) != Some("SUCCESS") {
-        let message = status.get("errorMsg").and_then(Value::as_str).unwrap_or("the task failed");
+        let message = status
+            .get("errorMsg")
+            .and_then(Value::as_str)
+            .unwrap_or("the task failed");
         return Err(format!("{task_id}: {message}").into());
     }
     let report = client.report(&task_id)?;
     summarise(&task_id, &report);
     let segments = data_dir.join("deep-storage").join(table);
     let (files, bytes) = data::count_files(&segments);
-    logging::say(&format!("  {files} segments, {:.1} MB: {}", bytes as f64 / 1e6, segments.display()));
+    logging::say(&format!(
+        "  {files} segments, {:.1} MB: {}",
+        bytes as f64 / 1e6,
+        segments.display()
+    ));
     Ok(())
 }
 
 fn summarise(task_id: &str, report: &Value) {
     let number = |place: &str| report.pointer(place).and_then(Value::as_i64).unwrap_or(0);
-    logging::say(&format!("{task_id}: SUCCESS in {} ms", number("/status/durationMs")));
-    for stage in report.get("stages").and_then(Value::as_array).into_iter().flatten() {
+    logging::say(&format!(
+        "{task_id}: SUCCESS in {} ms",
+        number("/status/durationMs")
+    ));
+    for stage in report
+        .get("stages")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let stage_number = stage.get("stageNumber").and_then(Value::as_u64).unwrap_or(0);
         let text = |place: &str| stage.pointer(place).and_then(Value::as_str).unwrap_or("-");
         let count = |place: &str| stage.pointer(place).and_then(Value::as_i64).unwrap_or(0);

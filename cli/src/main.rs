@@ -46,18 +46,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Standalone(options) => roles::serve(|shutdown| standalone::run(options, shutdown)),
-        Command::Overlord(options) => {
-            roles::serve(|shutdown| async { Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?) })
-        }
-        Command::Controller(options) => {
-            roles::serve(|shutdown| async { Ok(sarsen_controller::run(options, roles::network(), shutdown).await?) })
-        }
-        Command::Worker(options) => {
-            roles::serve(|shutdown| async { Ok(sarsen_worker::run(options, roles::network(), shutdown).await?) })
-        }
-        Command::Gateway(options) => {
-            roles::serve(|shutdown| async { Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?) })
-        }
+        Command::Overlord(options) => roles::serve(|shutdown| async {
+            Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Controller(options) => roles::serve(|shutdown| async {
+            Ok(sarsen_controller::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Worker(options) => roles::serve(|shutdown| async {
+            Ok(sarsen_worker::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Gateway(options) => roles::serve(|shutdown| async {
+            Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?)
+        }),
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),
         Command::Demo(options) => demo::run(&options),

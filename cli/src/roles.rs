@@ -13,7 +13,10 @@ pub fn network() -> Network {
 /// Runs a role until it ends, or until Ctrl-C or SIGTERM tell it to; a second one ends the process at once.
 pub fn serve<F: Future<Output = Outcome>>(role: impl FnOnce(CancellationToken) -> F) -> Outcome {
     logging::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sarsen-io").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("sarsen-io")
+        .build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(watch_signals(shutdown.clone()));
@@ -23,7 +26,8 @@ pub fn serve<F: Future<Output = Outcome>>(role: impl FnOnce(CancellationToken) -
 
 async fn watch_signals(shutdown: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::error!("signals cannot be watched: only kill -9 will end this process");
         return;

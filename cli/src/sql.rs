@@ -59,7 +59,10 @@ pub fn execute(client: &Client, statement: &str, context: &Value, format: Format
     };
     let status = progress::follow(client, &task_id)?;
     if status.get("status").and_then(Value::as_str) != Some("SUCCESS") {
-        let message = status.get("errorMsg").and_then(Value::as_str).unwrap_or("the task failed");
+        let message = status
+            .get("errorMsg")
+            .and_then(Value::as_str)
+            .unwrap_or("the task failed");
         return Err(format!("{task_id}: {message}").into());
     }
     print_results(&client.report(&task_id)?, format);
@@ -67,11 +70,23 @@ pub fn execute(client: &Client, statement: &str, context: &Value, format: Format
 }
 
 fn print_results(report: &Value, format: Format) {
-    let Some(results) = report.get("results") else { return };
-    let columns = results.get("signature").and_then(Value::as_array).into_iter().flatten();
-    let columns: Vec<String> =
-        columns.filter_map(|column| column.get("name")?.as_str()).map(str::to_owned).collect();
-    let rows = results.get("results").and_then(Value::as_array).into_iter().flatten();
+    let Some(results) = report.get("results") else {
+        return;
+    };
+    let columns = results
+        .get("signature")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let columns: Vec<String> = columns
+        .filter_map(|column| column.get("name")?.as_str())
+        .map(str::to_owned)
+        .collect();
+    let rows = results
+        .get("results")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let rows: Vec<Vec<Value>> = rows.filter_map(|row| row.as_array().cloned()).collect();
     for line in lines(&columns, &rows, format) {
         logging::say(&line);
@@ -84,7 +99,9 @@ fn print_results(report: &Value, format: Format) {
 fn context(pairs: &[String]) -> Outcome<Value> {
     let mut context = Map::new();
     for pair in pairs {
-        let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         context.insert(key.to_owned(), value);
     }

@@ -13,7 +13,12 @@ pub struct Options {
     #[command(subcommand)]
     command: Command,
     /// Where the gateway is.
-    #[arg(long, env = "SARSEN_URL", default_value = "http://127.0.0.1:8888", global = true)]
+    #[arg(
+        long,
+        env = "SARSEN_URL",
+        default_value = "http://127.0.0.1:8888",
+        global = true
+    )]
     url: String,
 }
 
@@ -45,8 +50,12 @@ pub fn run(options: &Options) -> Outcome {
     match &options.command {
         Command::List { state, max } => list(&client, state.as_deref(), *max),
         Command::Status { task_id } => print(&client.status(task_id)?),
-        Command::Report { task_id } => print(&client.get(&format!("/druid/indexer/v1/task/{task_id}/reports"))?),
-        Command::Kill { task_id } => print(&client.post(&format!("/druid/indexer/v1/task/{task_id}/shutdown"))?),
+        Command::Report { task_id } => {
+            print(&client.get(&format!("/druid/indexer/v1/task/{task_id}/reports"))?)
+        }
+        Command::Kill { task_id } => {
+            print(&client.post(&format!("/druid/indexer/v1/task/{task_id}/shutdown"))?)
+        }
     }
 }
 
@@ -61,12 +70,24 @@ fn list(client: &Client, state: Option<&str>, max: u32) -> Outcome {
         path += &format!("&state={state}");
     }
     let tasks = client.get(&path)?;
-    let columns = ["id", "status", "dataSource", "createdTime", "duration", "errorMsg"];
+    let columns = [
+        "id",
+        "status",
+        "dataSource",
+        "createdTime",
+        "duration",
+        "errorMsg",
+    ];
     let rows: Vec<Vec<Value>> = tasks
         .as_array()
         .into_iter()
         .flatten()
-        .map(|task| columns.iter().map(|column| task.get(*column).cloned().unwrap_or_default()).collect())
+        .map(|task| {
+            columns
+                .iter()
+                .map(|column| task.get(*column).cloned().unwrap_or_default())
+                .collect()
+        })
         .collect();
     for line in lines(&columns.map(str::to_owned), &rows, Format::Table) {
         logging::say(&line);

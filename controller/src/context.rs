@@ -22,7 +22,12 @@ pub fn plan_request(spec: &v1::TaskSpec, extern_allow: &[String]) -> Result<Plan
         context: context(spec)?,
         parameters: parameters.iter().map(parameter).collect(),
         statement_time_ms: spec.statement_time_ms,
-        tables: spec.catalog.iter().flat_map(|catalog| &catalog.tables).map(table).collect(),
+        tables: spec
+            .catalog
+            .iter()
+            .flat_map(|catalog| &catalog.tables)
+            .map(table)
+            .collect(),
         extern_allow: extern_allow.to_vec(),
     })
 }
@@ -39,18 +44,31 @@ pub fn context(spec: &v1::TaskSpec) -> Result<Map<String, Value>, Fault> {
 }
 
 fn unreadable(what: &str, error: &serde_json::Error) -> Fault {
-    Fault::UnknownError { message: format!("the {what} of the task cannot be read: {error}") }
+    Fault::UnknownError {
+        message: format!("the {what} of the task cannot be read: {error}"),
+    }
 }
 
 fn parameter(json: &Value) -> Parameter {
-    let sql_type = json.get("type").and_then(Value::as_str).unwrap_or("VARCHAR").to_owned();
-    Parameter { sql_type, value: json.get("value").cloned().unwrap_or(Value::Null) }
+    let sql_type = json
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or("VARCHAR")
+        .to_owned();
+    Parameter {
+        sql_type,
+        value: json.get("value").cloned().unwrap_or(Value::Null),
+    }
 }
 
 fn table(table: &v1::Table) -> TableSchema {
     TableSchema {
         name: table.datasource.clone(),
-        columns: table.columns.iter().map(|column| (column.name.clone(), column.native_type.clone())).collect(),
+        columns: table
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), column.native_type.clone()))
+            .collect(),
         rows: table.rows,
         bytes: table.bytes,
     }
@@ -63,7 +81,8 @@ pub fn limits(context: &Map<String, Value>) -> Limits {
     Limits {
         max_partitions: number("maxPartitions").unwrap_or(defaults.max_partitions),
         max_segments_per_chunk: number("maxNumSegments"),
-        max_input_files_per_worker: number("maxInputFilesPerWorker").unwrap_or(defaults.max_input_files_per_worker),
+        max_input_files_per_worker: number("maxInputFilesPerWorker")
+            .unwrap_or(defaults.max_input_files_per_worker),
         timeout_ms: integer(context, "timeout").filter(|timeout| *timeout > 0),
         ..defaults
     }

@@ -21,7 +21,11 @@ impl Leftovers {
     /// Deletes what was not published. What cannot be deleted is logged: nothing refers to it.
     pub async fn remove(&self, environment: &TaskEnvironment, datasource: &str, query_id: &str) {
         let deep_storage = &environment.deep_storage;
-        for segment in self.told.iter().filter(|segment| !self.published.contains(&segment.path)) {
+        for segment in self
+            .told
+            .iter()
+            .filter(|segment| !self.published.contains(&segment.path))
+        {
             if let Err(error) = deep_storage.delete(&segment.path).await {
                 tracing::warn!(path = segment.path, %error, "an unpublished segment stays behind");
             }
@@ -32,7 +36,10 @@ impl Leftovers {
         // What the metadata store names is published, by whichever controller of the task.
         match published_paths(environment, datasource).await {
             Ok(published) => {
-                if let Err(error) = deep_storage.delete_unpublished(datasource, query_id, &published).await {
+                if let Err(error) = deep_storage
+                    .delete_unpublished(datasource, query_id, &published)
+                    .await
+                {
                     tracing::warn!(%error, "files of lost workers may stay behind");
                 }
             }
@@ -44,8 +51,15 @@ impl Leftovers {
 async fn published_paths(environment: &TaskEnvironment, datasource: &str) -> Result<HashSet<String>, String> {
     let mut client =
         overlord(&environment.network, &environment.overlord).map_err(|error| error.to_string())?;
-    let request = v1::SegmentsRequest { datasource: datasource.to_owned(), intervals: Vec::new() };
-    let segments = client.list_segments(request).await.map_err(|status| status.to_string())?.into_inner();
+    let request = v1::SegmentsRequest {
+        datasource: datasource.to_owned(),
+        intervals: Vec::new(),
+    };
+    let segments = client
+        .list_segments(request)
+        .await
+        .map_err(|status| status.to_string())?
+        .into_inner();
     segments
         .payload_json
         .iter()

@@ -36,6 +36,8 @@ pub struct Options {
 impl Options {
     /// Deep storage as set or by default.
     pub fn deep_storage(&self) -> String {
-        self.deep_storage.clone().unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
+        self.deep_storage
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
     }
 }

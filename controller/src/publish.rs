@@ -46,28 +46,43 @@ pub async fn publish(
 ) -> Result<Published, Fault> {
     let target = publication.target;
     if publication.segments.is_empty() && publication.fail_on_empty {
-        return Err(Fault::InsertCannotBeEmpty { data_source: target.datasource.clone() });
+        return Err(Fault::InsertCannotBeEmpty {
+            data_source: target.datasource.clone(),
+        });
     }
     let mut chunks: Chunks = BTreeMap::new();
     for segment in &publication.segments {
         let interval = segment.interval.unwrap_or_default();
         check_bounds((interval.start_ms, interval.end_ms), target)?;
-        chunks.entry((interval.start_ms, interval.end_ms)).or_default().push(segment.clone());
+        chunks
+            .entry((interval.start_ms, interval.end_ms))
+            .or_default()
+            .push(segment.clone());
     }
     let client = overlord(network, overlord_address).map_err(|error| unknown(&error))?;
     let mut allocation = 1;
     loop {
         let segments = allocate(&publication, &chunks, &client).await?;
         let count = u64::try_from(segments.len()).unwrap_or(u64::MAX);
-        let request =
-            v1::PublishRequest { task_id: publication.task_id.to_owned(), epoch: publication.epoch, segments };
+        let request = v1::PublishRequest {
+            task_id: publication.task_id.to_owned(),
+            epoch: publication.epoch,
+            segments,
+        };
         let published = retry(OVERLORD_ATTEMPTS, || {
             let (mut client, request) = (client.clone(), request.clone());
             async move { Ok(client.publish(request).await?.into_inner()) }
         });
         match published.await {
-            Ok(reply) => return Ok(Published { segments: count, repeated: reply.repeated }),
-            Err(status) if status.code() == tonic::Code::AlreadyExists && allocation < ALLOCATIONS => allocation += 1,
+            Ok(reply) => {
+                return Ok(Published {
+                    segments: count,
+                    repeated: reply.repeated,
+                });
+            }
+            Err(status) if status.code() == tonic::Code::AlreadyExists && allocation < ALLOCATIONS => {
+                allocation += 1
+            }
             Err(status) => return Err(unknown(&status.message())),
         }
     }
@@ -88,7 +103,10 @@ async fn allocate(
         chunks: chunks
             .iter()
             .map(|((start_ms, end_ms), segments)| v1::ChunkRequest {
-                interval: Some(v1::Interval { start_ms: *start_ms, end_ms: *end_ms }),
+                interval: Some(v1::Interval {
+                    start_ms: *start_ms,
+                    end_ms: *end_ms,
+                }),
                 segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
             })
             .collect(),
@@ -102,9 +120,15 @@ async fn allocate(
 
     let mut records = Vec::new();
     for (((start_ms, end_ms), segments), allocation) in chunks.iter().zip(allocated.chunks) {
-        let asked = Interval { start_ms: *start_ms, end_ms: *end_ms };
+        let asked = Interval {
+            start_ms: *start_ms,
+            end_ms: *end_ms,
+        };
         let given = allocation.interval.unwrap_or_default();
-        let interval = Interval { start_ms: given.start_ms, end_ms: given.end_ms };
+        let interval = Interval {
+            start_ms: given.start_ms,
+            end_ms: given.end_ms,
+        };
         if interval != asked {
             return Err(Fault::InsertCannotAllocateSegment {
                 data_source: target.datasource.clone(),
@@ -114,22 +138,40 @@ async fn allocate(
         }
         for (segment, offset) in segments.iter().zip(0..) {
             let partition = allocation.first_partition + offset;
-            records.push(record(publication.columns, target, interval, &allocation.version, partition, segment)?);
+            records.push(record(
+                publication.columns,
+                target,
+                interval,
+                &allocation.version,
+                partition,
+                segment,
+            )?);
         }
     }
     Ok(records)
 }
 
 fn check_bounds((start_ms, end_ms): (i64, i64), target: &IngestTarget) -> Result<(), Fault> {
-    let Some(bounds) = &target.replace_intervals else { return Ok(()) };
-    if bounds.iter().any(|(start, end)| *start <= start_ms && end_ms <= *end) {
+    let Some(bounds) = &target.replace_intervals else {
+        return Ok(());
+    };
+    if bounds
+        .iter()
+        .any(|(start, end)| *start <= start_ms && end_ms <= *end)
+    {
         return Ok(());
     }
     Err(Fault::InsertTimeOutOfBounds {
         interval: Interval { start_ms, end_ms }.to_string(),
         interval_bounds: bounds
             .iter()
-            .map(|(start_ms, end_ms)| Interval { start_ms: *start_ms, end_ms: *end_ms }.to_string())
+            .map(|(start_ms, end_ms)| {
+                Interval {
+                    start_ms: *start_ms,
+                    end_ms: *end_ms,
+                }
+                .to_string()
+            })
             .collect(),
     })
 }
@@ -142,31 +184,45 @@ fn record(
     partition: u32,
     segment: &v1::SegmentOutput,
 ) -> Result<v1::SegmentRecord, Fault> {
-    let dimensions: Vec<String> =
-        columns.iter().map(|column| column.name.clone()).filter(|name| name != "__time").collect();
+    let dimensions: Vec<String> = columns
+        .iter()
+        .map(|column| column.name.clone())
+        .filter(|name| name != "__time")
+        .collect();
     let payload = DataSegment::parquet(
         &target.datasource,
         interval,
         version,
         &segment.path,
         dimensions,
-        ShardSpec::Numbered { partition_num: partition, partitions: 0 },
+        ShardSpec::Numbered {
+            partition_num: partition,
+            partitions: 0,
+        },
         segment.bytes,
         segment.rows,
     );
     Ok(v1::SegmentRecord {
         id: payload.identifier(),
-        interval: Some(v1::Interval { start_ms: interval.start_ms, end_ms: interval.end_ms }),
+        interval: Some(v1::Interval {
+            start_ms: interval.start_ms,
+            end_ms: interval.end_ms,
+        }),
         version: version.to_owned(),
         payload_json: serde_json::to_string(&payload).map_err(|error| unknown(&error))?,
         rows: segment.rows,
         columns: columns
             .iter()
-            .map(|column| v1::Column { name: column.name.clone(), native_type: column.native_type.clone() })
+            .map(|column| v1::Column {
+                name: column.name.clone(),
+                native_type: column.native_type.clone(),
+            })
             .collect(),
     })
 }
 
 fn unknown(error: &dyn std::fmt::Display) -> Fault {
-    Fault::UnknownError { message: error.to_string() }
+    Fault::UnknownError {
+        message: error.to_string(),
+    }
 }

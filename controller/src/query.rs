@@ -44,7 +44,11 @@ pub struct End {
 
 /// What a piece of work aside came to.
 enum Aside {
-    Acquired(WorkerNumber, Incarnation, Result<Vec<v1::WorkerAssignment>, Fault>),
+    Acquired(
+        WorkerNumber,
+        Incarnation,
+        Result<Vec<v1::WorkerAssignment>, Fault>,
+    ),
     Read(Result<Results, ReadError>),
     Published(Result<(Published, Vec<String>), Fault>),
 }
@@ -106,7 +110,10 @@ impl<'a> Query<'a> {
             if let Some(end) = self.end.take() {
                 break end;
             }
-            let deadline = self.kernel.next_deadline().map_or(Millis::MAX, |deadline| deadline - now());
+            let deadline = self
+                .kernel
+                .next_deadline()
+                .map_or(Millis::MAX, |deadline| deadline - now());
             let deadline = Duration::from_millis(u64::try_from(deadline).unwrap_or(0).min(60_000));
             tokio::select! {
                 Some(event) = self.events.recv() => self.link_event(event).await,
@@ -129,18 +136,32 @@ impl<'a> Query<'a> {
 
     fn finish(mut self, end: Result<(), FaultReport>) -> End {
         let ending = match &end {
-            Ok(()) => Ending { status: ReportStatus::Success, error: None },
-            Err(fault) => Ending { status: ReportStatus::Failed, error: Some(fault.clone()) },
+            Ok(()) => Ending {
+                status: ReportStatus::Success,
+                error: None,
+            },
+            Err(fault) => Ending {
+                status: ReportStatus::Failed,
+                error: Some(fault.clone()),
+            },
         };
         let report = report(&self.state, &self.kernel, now(), ending);
         let leftovers = Leftovers {
             told: self.state.segments.values().flatten().cloned().collect(),
             published: self.published.iter().cloned().collect(),
             may_hide: self.task.resumed
-                || self.state.workers.values().flatten().any(|life| life.lost.is_some()),
+                || self
+                    .state
+                    .workers
+                    .values()
+                    .flatten()
+                    .any(|life| life.lost.is_some()),
         };
         let environment = Arc::clone(&self.environment);
-        let (datasource, query_id) = (self.target.map(|target| target.datasource), self.task.spec.query_id.clone());
+        let (datasource, query_id) = (
+            self.target.map(|target| target.datasource),
+            self.task.spec.query_id.clone(),
+        );
         let (mut links, mut link_tasks, mut events) = (self.links, self.link_tasks, self.events);
         self.aside.abort_all();
         let cleaning = async move {
@@ -162,12 +183,24 @@ impl<'a> Query<'a> {
                 leftovers.remove(&environment, &datasource, &query_id).await;
             }
         };
-        End { report, results: self.results, cleaning: Box::pin(cleaning) }
+        End {
+            report,
+            results: self.results,
+            cleaning: Box::pin(cleaning),
+        }
     }
 
     fn fault(&self, fault: Fault) -> FaultReport {
-        let host = self.environment.address.split_once("://").map(|(_, host)| host.to_owned());
-        FaultReport { task_id: Some(self.task.task_id.clone()), host, ..FaultReport::from(fault) }
+        let host = self
+            .environment
+            .address
+            .split_once("://")
+            .map(|(_, host)| host.to_owned());
+        FaultReport {
+            task_id: Some(self.task.task_id.clone()),
+            host,
+            ..FaultReport::from(fault)
+        }
     }
 
     async fn event(&mut self, event: ControllerEvent) {
@@ -180,21 +213,35 @@ impl<'a> Query<'a> {
     async fn act(&mut self, action: ControllerAction) {
         match action {
             ControllerAction::LaunchWorker { worker, incarnation } => self.launch(worker, incarnation),
-            ControllerAction::SendWorkOrder { incarnation, order } => self.send_order(incarnation, *order).await,
+            ControllerAction::SendWorkOrder { incarnation, order } => {
+                self.send_order(incarnation, *order).await
+            }
             ControllerAction::SendBoundaries { order, boundaries } => match to_kernel(&boundaries) {
                 Ok(boundaries) => {
-                    let set = v1::SetBoundaries { order: Some(order.into()), boundaries: Some(boundaries) };
+                    let set = v1::SetBoundaries {
+                        order: Some(order.into()),
+                        boundaries: Some(boundaries),
+                    };
                     self.send(order.worker, Command::Boundaries(set)).await;
                 }
                 Err(error) => tracing::error!(%error, "boundaries cannot be encoded"),
             },
-            ControllerAction::StopWorkOrder { order } => self.send(order.worker, Command::Stop(order.into())).await,
-            ControllerAction::CleanUpOutput { order } => self.send(order.worker, Command::CleanUp(order.into())).await,
-            ControllerAction::ReadResults { orders, partitions, .. } => self.read_results(&orders, partitions),
+            ControllerAction::StopWorkOrder { order } => {
+                self.send(order.worker, Command::Stop(order.into())).await
+            }
+            ControllerAction::CleanUpOutput { order } => {
+                self.send(order.worker, Command::CleanUp(order.into())).await
+            }
+            ControllerAction::ReadResults {
+                orders, partitions, ..
+            } => self.read_results(&orders, partitions),
             ControllerAction::Publish { orders } => self.publish(&orders),
             ControllerAction::Warn { stage, message } => {
                 let fault = Fault::UnknownError { message };
-                let notice = FaultReport { stage: Some(stage), ..self.fault(fault) };
+                let notice = FaultReport {
+                    stage: Some(stage),
+                    ..self.fault(fault)
+                };
                 self.state.notice(notice);
             }
             ControllerAction::FinishWorker { worker, incarnation } => {
@@ -213,7 +260,12 @@ impl<'a> Query<'a> {
             self.connect(worker, incarnation, &node);
             return;
         }
-        let lost = self.state.workers.values().flatten().filter(|life| life.lost.is_some());
+        let lost = self
+            .state
+            .workers
+            .values()
+            .flatten()
+            .filter(|life| life.lost.is_some());
         let request = v1::AcquireWorkersRequest {
             task_id: self.task.task_id.clone(),
             epoch: self.task.epoch,
@@ -222,15 +274,17 @@ impl<'a> Query<'a> {
             partial: false,
         };
         let environment = Arc::clone(&self.environment);
-        self.aside.spawn(async move {
-            Aside::Acquired(worker, incarnation, acquire(&environment, request).await)
-        });
+        self.aside
+            .spawn(async move { Aside::Acquired(worker, incarnation, acquire(&environment, request).await) });
     }
 
     fn connect(&mut self, worker: WorkerNumber, incarnation: Incarnation, node: &v1::Node) {
         if let Some(life) = self.state.life(worker, incarnation) {
             life.address.clone_from(&node.address);
-            life.location = node.address.split_once("://").map_or(node.address.clone(), |(_, host)| host.to_owned());
+            life.location = node
+                .address
+                .split_once("://")
+                .map_or(node.address.clone(), |(_, host)| host.to_owned());
             life.node_id.clone_from(&node.node_id);
         }
         let attach = v1::Attach {
@@ -241,13 +295,22 @@ impl<'a> Query<'a> {
             context_json: self.task.spec.context_json.clone(),
         };
         let network = self.environment.network.clone();
-        let link = WorkerLink::open(network, node, attach, self.event_sender.clone(), &mut self.link_tasks);
+        let link = WorkerLink::open(
+            network,
+            node,
+            attach,
+            self.event_sender.clone(),
+            &mut self.link_tasks,
+        );
         self.links.insert((worker, incarnation), link);
     }
 
     /// Sends to the process that plays a worker number now.
     async fn send(&self, worker: WorkerNumber, command: Command) {
-        let current = self.links.range((worker, Incarnation(0))..=(worker, Incarnation(u32::MAX))).next_back();
+        let current = self
+            .links
+            .range((worker, Incarnation(0))..=(worker, Incarnation(u32::MAX)))
+            .next_back();
         if let Some((_, link)) = current {
             link.send(command).await;
         }
@@ -261,12 +324,22 @@ impl<'a> Query<'a> {
                 }
             }
         }
-        let fragment = self.kernel.query().stage(order.id.stage).map(|stage| stage.fragment.clone());
-        let Some(link) = self.links.get(&(order.id.worker, incarnation)) else { return };
+        let fragment = self
+            .kernel
+            .query()
+            .stage(order.id.stage)
+            .map(|stage| stage.fragment.clone());
+        let Some(link) = self.links.get(&(order.id.worker, incarnation)) else {
+            return;
+        };
         match to_kernel(&order) {
             Ok(value) => {
                 let fragment = fragment.unwrap_or_default().into();
-                link.send(Command::Start(v1::StartWorkOrder { order: Some(value), fragment })).await;
+                link.send(Command::Start(v1::StartWorkOrder {
+                    order: Some(value),
+                    fragment,
+                }))
+                .await;
             }
             Err(error) => tracing::error!(%error, order = %order.id, "a work order cannot be encoded"),
         }
@@ -280,7 +353,11 @@ impl<'a> Query<'a> {
 
     /// The process that plays a worker number now, as the producer of an output.
     fn producer(&self, order: WorkOrderId) -> Producer {
-        let life = self.state.workers.get(&order.worker).and_then(|lives| lives.last());
+        let life = self
+            .state
+            .workers
+            .get(&order.worker)
+            .and_then(|lives| lives.last());
         Producer {
             worker: order.worker,
             incarnation: life.map_or(Incarnation(0), |life| life.incarnation),
@@ -290,25 +367,35 @@ impl<'a> Query<'a> {
     }
 
     fn read_results(&mut self, orders: &[WorkOrderId], partitions: u32) {
-        let Some(stage) = self.kernel.query().final_stage().cloned() else { return };
+        let Some(stage) = self.kernel.query().final_stage().cloned() else {
+            return;
+        };
         let request = ReadRequest {
             network: self.environment.network.clone(),
             deep_storage: self.environment.deep_storage.clone(),
             query_id: self.task.spec.query_id.clone(),
             stage,
             signature: self.kernel.query().result_signature.clone(),
-            orders: orders.iter().map(|order| (*order, self.producer(*order))).collect(),
+            orders: orders
+                .iter()
+                .map(|order| (*order, self.producer(*order)))
+                .collect(),
             partitions,
             max_rows: (!self.task.spec.synchronous).then_some(REPORT_ROWS),
         };
-        self.aside.spawn(async move { Aside::Read(results::read(request).await) });
+        self.aside
+            .spawn(async move { Aside::Read(results::read(request).await) });
     }
 
     fn publish(&mut self, orders: &[WorkOrderId]) {
         let Some(target) = self.target.clone() else { return };
         let columns = self.kernel.query().result_signature.clone();
-        let segments: Vec<v1::SegmentOutput> =
-            orders.iter().filter_map(|order| self.state.segments.get(order)).flatten().cloned().collect();
+        let segments: Vec<v1::SegmentOutput> = orders
+            .iter()
+            .filter_map(|order| self.state.segments.get(order))
+            .flatten()
+            .cloned()
+            .collect();
         let paths: Vec<String> = segments.iter().map(|segment| segment.path.clone()).collect();
         let context = context::context(&self.task.spec).unwrap_or_default();
         let (task_id, epoch) = (self.task.task_id.clone(), self.task.epoch);
@@ -335,7 +422,10 @@ impl<'a> Query<'a> {
                 }
             }
             Aside::Acquired(_, _, Err(fault)) => {
-                self.event(ControllerEvent::Cancel { fault: self.fault(fault) }).await;
+                self.event(ControllerEvent::Cancel {
+                    fault: self.fault(fault),
+                })
+                .await;
             }
             Aside::Read(Ok(results)) => {
                 self.results = results;
@@ -343,7 +433,11 @@ impl<'a> Query<'a> {
             }
             Aside::Read(Err(ReadError::Unavailable(unavailable))) => {
                 let producer = unavailable.producer;
-                self.event(ControllerEvent::OutputUnavailable { consumer: None, producer }).await;
+                self.event(ControllerEvent::OutputUnavailable {
+                    consumer: None,
+                    producer,
+                })
+                .await;
             }
             Aside::Read(Err(ReadError::Failed(message))) => {
                 let fault = self.fault(Fault::UnknownError { message });
@@ -357,7 +451,10 @@ impl<'a> Query<'a> {
                 self.event(ControllerEvent::Published).await;
             }
             Aside::Published(Err(fault)) => {
-                self.event(ControllerEvent::PublishFailed { fault: self.fault(fault) }).await;
+                self.event(ControllerEvent::PublishFailed {
+                    fault: self.fault(fault),
+                })
+                .await;
             }
         }
     }
@@ -369,23 +466,39 @@ impl<'a> Query<'a> {
                 if let Some(life) = self.state.life(worker, incarnation) {
                     life.ready = life.ready.or(Some(now()));
                 }
-                self.event(ControllerEvent::WorkerReady { worker, incarnation }).await;
+                self.event(ControllerEvent::WorkerReady { worker, incarnation })
+                    .await;
             }
             LinkEvent::Lost(reason) => {
                 let worker_task_id = self.kernel.query().query_id.worker_task_id(worker, incarnation);
                 tracing::warn!(worker = worker_task_id, reason, "a worker task is lost");
-                let fault = Fault::WorkerFailed { worker_task_id: worker_task_id.clone(), error_msg: Some(reason) };
-                let mut reason = FaultReport { task_id: Some(worker_task_id), ..FaultReport::from(fault.clone()) };
+                let fault = Fault::WorkerFailed {
+                    worker_task_id: worker_task_id.clone(),
+                    error_msg: Some(reason),
+                };
+                let mut reason = FaultReport {
+                    task_id: Some(worker_task_id),
+                    ..FaultReport::from(fault.clone())
+                };
                 if let Some(life) = self.state.life(worker, incarnation) {
                     life.lost = Some((now(), fault));
                     reason.host = Some(life.location.clone());
                 }
                 self.links.remove(&(worker, incarnation));
-                self.event(ControllerEvent::WorkerLost { worker, incarnation, reason }).await;
+                self.event(ControllerEvent::WorkerLost {
+                    worker,
+                    incarnation,
+                    reason,
+                })
+                .await;
             }
             LinkEvent::Worker(event) => match worker_event(event) {
                 Ok(Told::Kernel(event)) => self.event(event).await,
-                Ok(Told::Output { order, event, segments }) => {
+                Ok(Told::Output {
+                    order,
+                    event,
+                    segments,
+                }) => {
                     self.state.segments.insert(order, segments);
                     self.event(event).await;
                 }
@@ -395,7 +508,11 @@ impl<'a> Query<'a> {
                     let stage: Option<StageNumber> = Some(order.stage);
                     self.state.warn(
                         order,
-                        FaultReport { task_id: Some(worker_task_id), stage, ..FaultReport::from(fault) },
+                        FaultReport {
+                            task_id: Some(worker_task_id),
+                            stage,
+                            ..FaultReport::from(fault)
+                        },
                     );
                 }
                 Ok(Told::Nothing) => {}
@@ -408,7 +525,11 @@ impl<'a> Query<'a> {
 /// A worker's event, read.
 enum Told {
     Kernel(ControllerEvent),
-    Output { order: WorkOrderId, event: ControllerEvent, segments: Vec<v1::SegmentOutput> },
+    Output {
+        order: WorkOrderId,
+        event: ControllerEvent,
+        segments: Vec<v1::SegmentOutput>,
+    },
     Counters(WorkOrderId, CounterSnapshot),
     Warning(WorkOrderId, Fault),
     Nothing,
@@ -416,7 +537,10 @@ enum Told {
 
 fn worker_event(event: Event) -> Result<Told, DecodeError> {
     let id = |order: &Option<v1::WorkOrderRef>, message| {
-        order.as_ref().map(WorkOrderId::from).ok_or(DecodeError::Missing { message, field: "order" })
+        order.as_ref().map(WorkOrderId::from).ok_or(DecodeError::Missing {
+            message,
+            field: "order",
+        })
     };
     Ok(match event {
         Event::Counters(event) => {
@@ -424,14 +548,24 @@ fn worker_event(event: Event) -> Result<Told, DecodeError> {
             Told::Counters(id(&event.order, "CountersEvent")?, snapshot)
         }
         Event::Statistics(event) => {
-            let statistics = KeyStatistics::from_bytes(&event.key_statistics)
-                .map_err(|error| DecodeError::Malformed { kind: "KeyStatistics", reason: error.to_string() })?;
-            Told::Kernel(ControllerEvent::Statistics { order: id(&event.order, "StatisticsEvent")?, statistics })
+            let statistics =
+                KeyStatistics::from_bytes(&event.key_statistics).map_err(|error| DecodeError::Malformed {
+                    kind: "KeyStatistics",
+                    reason: error.to_string(),
+                })?;
+            Told::Kernel(ControllerEvent::Statistics {
+                order: id(&event.order, "StatisticsEvent")?,
+                statistics,
+            })
         }
         Event::OutputReady(event) => {
             let order = id(&event.order, "OutputReadyEvent")?;
             let sizes = from_kernel(event.sizes.as_ref(), "OutputReadyEvent", "sizes")?;
-            Told::Output { order, event: ControllerEvent::OutputReady { order, sizes }, segments: event.segments }
+            Told::Output {
+                order,
+                event: ControllerEvent::OutputReady { order, sizes },
+                segments: event.segments,
+            }
         }
         Event::Failed(event) => Told::Kernel(ControllerEvent::WorkOrderFailed {
             order: id(&event.order, "FailedEvent")?,

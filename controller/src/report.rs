@@ -2,7 +2,7 @@
 
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::FaultReport;
-use sarsen_kernel::ids::{Incarnation, Millis, QueryId, WorkerNumber};
+use sarsen_kernel::ids::{Millis, QueryId, WorkerNumber};
 use sarsen_kernel::query::{QueryKind, StageDefinition};
 use sarsen_kernel::report::{
     QueryReport, ReportStatus, ShardSpecReport, StageReport, WorkerReport, WorkerReportState,
@@ -19,7 +19,10 @@ pub struct Ending {
 
 impl Ending {
     pub fn running() -> Self {
-        Ending { status: ReportStatus::Running, error: None }
+        Ending {
+            status: ReportStatus::Running,
+            error: None,
+        }
     }
 }
 
@@ -49,20 +52,40 @@ pub fn unplanned(query_id: &str, started: Millis, now: Millis, ending: Ending) -
 pub fn report(state: &QueryState, kernel: &ControllerKernel, now: Millis, ending: Ending) -> QueryReport {
     let query = kernel.query();
     let base = unplanned(&query.query_id.0, state.started, now, ending);
-    let is_over = base.status != ReportStatus::Running;
-    let workers = |wanted| state.workers.values().flatten().filter(|life| life_state(life, is_over) == wanted).count();
+    let status = base.status;
+    let workers = |wanted| {
+        state
+            .workers
+            .values()
+            .flatten()
+            .filter(|life| life_state(life, status) == wanted)
+            .count()
+    };
     QueryReport {
         warnings: state.warnings(),
         kind: Some(query.kind.clone()),
-        stages: query.stages.iter().map(|stage| stage_report(stage, kernel, now)).collect(),
+        stages: query
+            .stages
+            .iter()
+            .map(|stage| stage_report(stage, kernel, now))
+            .collect(),
         counters: state.counters(),
         workers: state
             .workers
             .iter()
-            .map(|(worker, lives)| (*worker, lives.iter().map(|life| worker_report(*worker, life, query_id(kernel), now, is_over)).collect()))
+            .map(|(worker, lives)| {
+                (
+                    *worker,
+                    lives
+                        .iter()
+                        .map(|life| worker_report(*worker, life, query_id(kernel), now, status))
+                        .collect(),
+                )
+            })
             .collect(),
         pending_tasks: u32::try_from(workers(WorkerReportState::Pending)).unwrap_or(u32::MAX),
-        running_tasks: u32::try_from(workers(WorkerReportState::Running)).unwrap_or(u32::MAX) + u32::from(!is_over),
+        // The controller task counts itself, to the end.
+        running_tasks: u32::try_from(workers(WorkerReportState::Running)).unwrap_or(u32::MAX) + 1,
         result_signature: query.result_signature.clone(),
         published_segments: state.published_segments,
         shard_spec: shard_spec(&query.kind),
@@ -79,8 +102,14 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
     let started = view.as_ref().and_then(|view| view.started);
     let ended = view.as_ref().and_then(|view| view.ended);
     StageReport {
-        definition: StageDefinition { fragment: Vec::new(), ..stage.clone() },
-        phase: view.as_ref().and_then(|view| view.phase).map(sarsen_kernel::controller::StagePhase::name),
+        definition: StageDefinition {
+            fragment: Vec::new(),
+            ..stage.clone()
+        },
+        phase: view
+            .as_ref()
+            .and_then(|view| view.phase)
+            .map(sarsen_kernel::controller::StagePhase::name),
         worker_count: view.as_ref().and_then(|view| view.worker_count),
         partition_count: view.as_ref().and_then(|view| view.partition_count),
         start_ms: started,
@@ -90,12 +119,12 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
     }
 }
 
-fn life_state(life: &WorkerLife, is_over: bool) -> WorkerReportState {
-    match (&life.lost, life.ready) {
-        (Some(_), _) => WorkerReportState::Failed,
-        (None, None) => WorkerReportState::Pending,
-        (None, Some(_)) if is_over => WorkerReportState::Success,
-        (None, Some(_)) => WorkerReportState::Running,
+fn life_state(life: &WorkerLife, status: ReportStatus) -> WorkerReportState {
+    match (&life.lost, status) {
+        (Some(_), _) | (None, ReportStatus::Failed) => WorkerReportState::Failed,
+        (None, ReportStatus::Success) => WorkerReportState::Success,
+        (None, ReportStatus::Running) if life.ready.is_none() => WorkerReportState::Pending,
+        (None, ReportStatus::Running) => WorkerReportState::Running,
     }
 }
 
@@ -104,12 +133,12 @@ fn worker_report(
     life: &WorkerLife,
     query: &QueryId,
     now: Millis,
-    is_over: bool,
+    status: ReportStatus,
 ) -> WorkerReport {
-    let state = life_state(life, is_over);
+    let state = life_state(life, status);
+    let is_over = status != ReportStatus::Running;
     let ready = life.ready.unwrap_or(now);
     let ended = life.lost.as_ref().map(|(at, _)| *at).or(is_over.then_some(now));
-    let Incarnation(_) = life.incarnation;
     WorkerReport {
         incarnation: life.incarnation,
         task_id: query.worker_task_id(worker, life.incarnation),
@@ -126,10 +155,12 @@ fn shard_spec(kind: &QueryKind) -> Option<ShardSpecReport> {
         QueryKind::Select => None,
         QueryKind::Ingest(target) => Some(ShardSpecReport {
             kind: "numbered".to_owned(),
-            details: if target.shard_columns.is_empty() {
+            details: if target.replace_intervals.is_none() {
+                "Using NumberedShardSpec to generate segments since the query is inserting rows.".to_owned()
+            } else if target.shard_columns.is_empty() {
                 "CLUSTERED BY clause is empty.".to_owned()
             } else {
-                "Segments of CLUSTERED BY are sorted by its columns and numbered.".to_owned()
+                "Segments are sorted by the CLUSTERED BY columns, and numbered.".to_owned()
             },
         }),
     }

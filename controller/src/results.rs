@@ -69,21 +69,40 @@ impl From<DataFusionError> for ReadError {
 pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
     let context = reading_context(request.deep_storage.object_store())?;
     let schema = fragment::decode(&request.stage.fragment, &context)?.schema();
-    let key = request.stage.shuffle.as_ref().filter(|shuffle| shuffle.kind.is_sorted()).map(|shuffle| shuffle.key.clone());
+    let key = request
+        .stage
+        .shuffle
+        .as_ref()
+        .filter(|shuffle| shuffle.kind.is_sorted())
+        .map(|shuffle| shuffle.key.clone());
     let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();
     let reader = StageReader {
         puller: Puller::new(request.network.clone(), None),
         query_id: request.query_id.clone(),
         stage: request.stage.number,
-        counters: partitions.iter().map(|_| Arc::new(PullCounters::default())).collect(),
+        counters: partitions
+            .iter()
+            .map(|_| Arc::new(PullCounters::default()))
+            .collect(),
         partitions,
-        producers: request.orders.iter().map(|(_, producer)| producer.clone()).collect(),
+        producers: request
+            .orders
+            .iter()
+            .map(|(_, producer)| producer.clone())
+            .collect(),
         merged: false,
     };
     let count = usize::try_from(request.partitions).unwrap_or(usize::MAX);
-    let leaf: Arc<dyn ExecutionPlan> =
-        Arc::new(ShuffleReadExec::new(0, Arc::clone(&schema), key.unwrap_or_default(), count));
-    let inputs = FragmentInputs { inputs: vec![FragmentInput::Shuffle(Arc::new(reader))], sink: None };
+    let leaf: Arc<dyn ExecutionPlan> = Arc::new(ShuffleReadExec::new(
+        0,
+        Arc::clone(&schema),
+        key.unwrap_or_default(),
+        count,
+    ));
+    let inputs = FragmentInputs {
+        inputs: vec![FragmentInput::Shuffle(Arc::new(reader))],
+        sink: None,
+    };
     let plan = fragment::bind(leaf, &inputs)?;
 
     let columns: Vec<usize> = (0..request.signature.len()).collect();
@@ -100,7 +119,9 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
             }
             let batch = batch.slice(0, left.min(batch.num_rows()));
             left -= batch.num_rows();
-            writer.write(&renamed(&batch, &shown)?).map_err(DataFusionError::from)?;
+            writer
+                .write(&renamed(&batch, &shown)?)
+                .map_err(DataFusionError::from)?;
             if truncated {
                 break 'partitions;
             }
@@ -113,11 +134,16 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
 /// The columns under the names that the user gave them, which need not differ from each other.
 fn result_schema(schema: &SchemaRef, signature: &[ColumnDescriptor]) -> SchemaRef {
     let fields = schema.fields().iter().zip(signature);
-    let fields = fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name).with_nullable(true));
+    let fields =
+        fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name).with_nullable(true));
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
 fn renamed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        batch.columns().to_vec(),
+        &options,
+    )?)
 }

@@ -47,10 +47,14 @@ pub async fn start(
     network: Network,
     shutdown: CancellationToken,
 ) -> Result<Started, ControllerError> {
-    let (address, binding) = network
-        .bind(&options.grpc_addr)
-        .await
-        .map_err(|error| ControllerError::Bind { address: options.grpc_addr.clone(), error })?;
+    let (address, binding) =
+        network
+            .bind(&options.grpc_addr)
+            .await
+            .map_err(|error| ControllerError::Bind {
+                address: options.grpc_addr.clone(),
+                error,
+            })?;
     let environment = Arc::new(TaskEnvironment {
         network: network.clone(),
         overlord: options.overlord.clone(),
@@ -59,12 +63,19 @@ pub async fn start(
         extern_allow: options.extern_allow.clone(),
         deep_storage: DeepStorage::open(&options.deep_storage())?,
     });
-    let service = ControllerService { environment, tasks: Arc::default(), tracker: TaskTracker::new() };
+    let service = ControllerService {
+        environment,
+        tasks: Arc::default(),
+        tracker: TaskTracker::new(),
+    };
     let server = ControllerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = tonic::service::RoutesBuilder::default();
-    routes.add_service(tonic::service::interceptor::InterceptedService::new(server, CheckVersion));
+    routes.add_service(tonic::service::interceptor::InterceptedService::new(
+        server,
+        CheckVersion,
+    ));
     let node = v1::Node {
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Controller.into(),
@@ -93,7 +104,11 @@ pub async fn start(
 ///
 /// # Errors
 /// As [`start`], and when the server fails.
-pub async fn run(options: Options, network: Network, shutdown: CancellationToken) -> Result<(), ControllerError> {
+pub async fn run(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
     let started = start(options, network, shutdown).await?;
     started.done.await.unwrap_or(Ok(()))
 }
@@ -107,13 +122,22 @@ struct ControllerService {
 
 impl ControllerService {
     fn find(&self, task_id: &str) -> Option<TaskHandle> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).get(task_id).cloned()
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(task_id)
+            .cloned()
     }
 
     /// Leaves the tasks: the Overlord hands them to another controller.
     async fn stop(&self) {
-        let tasks: Vec<TaskHandle> =
-            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let tasks: Vec<TaskHandle> = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         for task in tasks {
             task.abandon();
         }
@@ -124,9 +148,14 @@ impl ControllerService {
 
 #[tonic::async_trait]
 impl Controller for ControllerService {
-    async fn start_task(&self, request: Request<v1::StartTaskRequest>) -> Result<Response<v1::Empty>, Status> {
+    async fn start_task(
+        &self,
+        request: Request<v1::StartTaskRequest>,
+    ) -> Result<Response<v1::Empty>, Status> {
         let request = request.into_inner();
-        let spec = request.spec.ok_or_else(|| Status::invalid_argument("StartTask lacks the task's spec"))?;
+        let spec = request
+            .spec
+            .ok_or_else(|| Status::invalid_argument("StartTask lacks the task's spec"))?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = tasks.get(&request.task_id) {
             if known.epoch >= request.epoch {
@@ -135,8 +164,13 @@ impl Controller for ControllerService {
             known.abandon();
         }
         let span = tracing::info_span!("task", query = spec.query_id);
-        let (handle, task) =
-            task::create(Arc::clone(&self.environment), request.task_id.clone(), request.epoch, request.resumed, spec);
+        let (handle, task) = task::create(
+            Arc::clone(&self.environment),
+            request.task_id.clone(),
+            request.epoch,
+            request.resumed,
+            spec,
+        );
         tasks.insert(request.task_id.clone(), handle);
         let (all, task_id, epoch) = (Arc::clone(&self.tasks), request.task_id, request.epoch);
         self.tracker.spawn(
@@ -152,26 +186,41 @@ impl Controller for ControllerService {
         Ok(Response::new(v1::Empty {}))
     }
 
-    async fn cancel_task(&self, request: Request<v1::CancelTaskRequest>) -> Result<Response<v1::Empty>, Status> {
+    async fn cancel_task(
+        &self,
+        request: Request<v1::CancelTaskRequest>,
+    ) -> Result<Response<v1::Empty>, Status> {
         let request = request.into_inner();
         if let Some(task) = self.find(&request.task_id) {
-            tracing::info!(task = request.task_id, reason = request.reason, "task is cancelled");
+            tracing::info!(
+                task = request.task_id,
+                reason = request.reason,
+                "task is cancelled"
+            );
             task.cancel();
         }
         Ok(Response::new(v1::Empty {}))
     }
 
-    async fn get_live_report(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::Report>, Status> {
+    async fn get_live_report(
+        &self,
+        request: Request<v1::TaskRequest>,
+    ) -> Result<Response<v1::Report>, Status> {
         let task_id = request.into_inner().task_id;
-        let task =
-            self.find(&task_id).ok_or_else(|| Status::not_found(format!("task {task_id} does not run here")))?;
+        let task = self
+            .find(&task_id)
+            .ok_or_else(|| Status::not_found(format!("task {task_id} does not run here")))?;
         Ok(Response::new(task.report().await?))
     }
 
     async fn list_running(&self, _: Request<v1::Empty>) -> Result<Response<v1::RunningTasks>, Status> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks =
-            tasks.iter().map(|(task_id, task)| v1::RunningTask { task_id: task_id.clone(), epoch: task.epoch });
-        Ok(Response::new(v1::RunningTasks { tasks: tasks.collect() }))
+        let tasks = tasks.iter().map(|(task_id, task)| v1::RunningTask {
+            task_id: task_id.clone(),
+            epoch: task.epoch,
+        });
+        Ok(Response::new(v1::RunningTasks {
+            tasks: tasks.collect(),
+        }))
     }
 }

@@ -30,9 +30,11 @@ pub async fn list_splits(
     for scan in scans {
         let listed = match &scan.target {
             ScanTarget::Extern(spec) => external_splits(spec, sources).await?,
-            ScanTarget::Table { datasource, intervals, .. } => {
-                segment_splits(datasource, intervals, network, overlord_address).await?
-            }
+            ScanTarget::Table {
+                datasource,
+                intervals,
+                ..
+            } => segment_splits(datasource, intervals, network, overlord_address).await?,
         };
         let input = usize::try_from(scan.stage.0)
             .ok()
@@ -40,19 +42,32 @@ pub async fn list_splits(
             .and_then(|stage| stage.inputs.get_mut(scan.input));
         match input {
             Some(StageInput::Splits { splits, .. }) => *splits = listed,
-            _ => return Err(unknown(format!("the plan has no outside input {} in stage {}", scan.input, scan.stage))),
+            _ => {
+                return Err(unknown(format!(
+                    "the plan has no outside input {} in stage {}",
+                    scan.input, scan.stage
+                )));
+            }
         }
     }
     Ok(())
 }
 
 async fn external_splits(spec: &ExternSpec, sources: &Arc<SourceContext>) -> Result<Vec<InputSplit>, Fault> {
-    let files = spec.source.list(sources).await.map_err(|error| sarsen_worker::storage_fault::fault_of(&error))?;
+    let files = spec
+        .source
+        .list(sources)
+        .await
+        .map_err(|error| sarsen_worker::storage_fault::fault_of(&error))?;
     split_files(files, &spec.format, SPLIT_BYTES)
         .into_iter()
         .map(|split| {
             let (bytes, files) = (split.bytes(), u32::from(split.begins_file()));
-            Ok(InputSplit { payload: payload(&SplitPayload::External(split))?, bytes, files })
+            Ok(InputSplit {
+                payload: payload(&SplitPayload::External(split))?,
+                bytes,
+                files,
+            })
         })
         .collect()
 }
@@ -65,21 +80,41 @@ async fn segment_splits(
 ) -> Result<Vec<InputSplit>, Fault> {
     let request = v1::SegmentsRequest {
         datasource: datasource.to_owned(),
-        intervals: intervals.iter().map(|(start_ms, end_ms)| v1::Interval { start_ms: *start_ms, end_ms: *end_ms }).collect(),
+        intervals: intervals
+            .iter()
+            .map(|(start_ms, end_ms)| v1::Interval {
+                start_ms: *start_ms,
+                end_ms: *end_ms,
+            })
+            .collect(),
     };
     let mut client = overlord(network, overlord_address).map_err(|error| unknown(error.to_string()))?;
-    let segments = client.list_segments(request).await.map_err(|status| unknown(status.to_string()))?.into_inner();
+    let segments = client
+        .list_segments(request)
+        .await
+        .map_err(|status| unknown(status.to_string()))?
+        .into_inner();
     let mut splits = Vec::new();
     for payload_json in segments.payload_json {
-        let segment: DataSegment = serde_json::from_str(&payload_json)
-            .map_err(|error| unknown(format!("a segment of {datasource} has an unreadable payload: {error}")))?;
+        let segment: DataSegment = serde_json::from_str(&payload_json).map_err(|error| {
+            unknown(format!(
+                "a segment of {datasource} has an unreadable payload: {error}"
+            ))
+        })?;
         let Some(path) = segment.path() else {
-            return Err(unknown(format!("segment {} is not one that this engine can read", segment.identifier())));
+            return Err(unknown(format!(
+                "segment {} is not one that this engine can read",
+                segment.identifier()
+            )));
         };
         for (start, end) in ranges(segment.size) {
             let whole = start == 0 && end == segment.size;
             let range = (!whole).then(|| (signed(start), signed(end)));
-            let file = SegmentFile { path: path.to_owned(), bytes: segment.size, range };
+            let file = SegmentFile {
+                path: path.to_owned(),
+                bytes: segment.size,
+                range,
+            };
             splits.push(InputSplit {
                 payload: payload(&SplitPayload::Segment(file))?,
                 bytes: end - start,
@@ -118,7 +153,11 @@ mod tests {
             let found: Vec<_> = ranges(bytes).collect();
             assert_eq!(found.first().map(|range| range.0), Some(0));
             assert_eq!(found.last().map(|range| range.1), Some(bytes));
-            assert!(found.windows(2).all(|pair| matches!(pair, [left, right] if left.1 == right.0)));
+            assert!(
+                found
+                    .windows(2)
+                    .all(|pair| matches!(pair, [left, right] if left.1 == right.0))
+            );
         }
     }
 }

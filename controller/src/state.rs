@@ -36,7 +36,10 @@ pub struct QueryState {
 
 impl QueryState {
     pub fn new(started: Millis) -> Self {
-        QueryState { started, ..Self::default() }
+        QueryState {
+            started,
+            ..Self::default()
+        }
     }
 
     /// A worker number is looked for a process.
@@ -53,18 +56,27 @@ impl QueryState {
     }
 
     pub fn life(&mut self, worker: WorkerNumber, incarnation: Incarnation) -> Option<&mut WorkerLife> {
-        self.workers.get_mut(&worker)?.iter_mut().find(|life| life.incarnation == incarnation)
+        self.workers
+            .get_mut(&worker)?
+            .iter_mut()
+            .find(|life| life.incarnation == incarnation)
     }
 
     /// Address of the process that plays or played a worker number.
     pub fn address(&self, worker: WorkerNumber, incarnation: Incarnation) -> Option<&str> {
         let lives = self.workers.get(&worker)?;
-        lives.iter().find(|life| life.incarnation == incarnation).map(|life| life.address.as_str())
+        lives
+            .iter()
+            .find(|life| life.incarnation == incarnation)
+            .map(|life| life.address.as_str())
     }
 
     /// Takes a snapshot; one of an older attempt than what is known is late.
     pub fn count(&mut self, order: WorkOrderId, snapshot: CounterSnapshot) {
-        let known = self.counters.entry((order.stage, order.worker)).or_insert((order.attempt, CounterSnapshot::default()));
+        let known = self
+            .counters
+            .entry((order.stage, order.worker))
+            .or_insert((order.attempt, CounterSnapshot::default()));
         if order.attempt >= known.0 {
             *known = (order.attempt, snapshot);
         }
@@ -73,7 +85,10 @@ impl QueryState {
     pub fn counters(&self) -> BTreeMap<StageNumber, BTreeMap<WorkerNumber, CounterSnapshot>> {
         let mut counters: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for ((stage, worker), (_, snapshot)) in &self.counters {
-            counters.entry(*stage).or_default().insert(*worker, snapshot.clone());
+            counters
+                .entry(*stage)
+                .or_default()
+                .insert(*worker, snapshot.clone());
         }
         counters
     }
@@ -97,7 +112,11 @@ impl QueryState {
         for (order, warnings) in &self.warnings {
             last.insert((order.stage, order.worker), warnings);
         }
-        last.into_values().flatten().chain(&self.notices).cloned().collect()
+        last.into_values()
+            .flatten()
+            .chain(&self.notices)
+            .cloned()
+            .collect()
     }
 }
 
@@ -110,9 +129,28 @@ mod tests {
     #[test]
     fn late_counters_of_an_older_attempt_are_ignored() {
         let mut state = QueryState::new(0);
-        let order = |attempt| WorkOrderId { stage: StageNumber(0), worker: WorkerNumber(1), attempt: Attempt(attempt) };
-        state.count(order(1), CounterSnapshot { spilled_bytes: 7, ..CounterSnapshot::default() });
-        state.count(order(0), CounterSnapshot { spilled_bytes: 9, ..CounterSnapshot::default() });
-        assert_eq!(state.counters()[&StageNumber(0)][&WorkerNumber(1)].spilled_bytes, 7);
+        let order = |attempt| WorkOrderId {
+            stage: StageNumber(0),
+            worker: WorkerNumber(1),
+            attempt: Attempt(attempt),
+        };
+        state.count(
+            order(1),
+            CounterSnapshot {
+                spilled_bytes: 7,
+                ..CounterSnapshot::default()
+            },
+        );
+        state.count(
+            order(0),
+            CounterSnapshot {
+                spilled_bytes: 9,
+                ..CounterSnapshot::default()
+            },
+        );
+        assert_eq!(
+            state.counters()[&StageNumber(0)][&WorkerNumber(1)].spilled_bytes,
+            7
+        );
     }
 }

@@ -73,7 +73,10 @@ impl TaskHandle {
         let (answer, answered) = oneshot::channel();
         self.reports.send(answer).await.map_err(|_| gone())?;
         let report = answered.await.map_err(|_| gone())?;
-        Ok(v1::Report { report: Some(to_kernel(&report)?), ..v1::Report::default() })
+        Ok(v1::Report {
+            report: Some(to_kernel(&report)?),
+            ..v1::Report::default()
+        })
     }
 }
 
@@ -102,14 +105,31 @@ pub fn create(
 ) -> (TaskHandle, Task) {
     let (sender, reports) = mpsc::channel(QUEUE);
     let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
-    let handle = TaskHandle { epoch, cancel: cancel.clone(), abandon: abandon.clone(), reports: sender };
-    let task = Task { environment, task_id, epoch, resumed, spec, cancel, reports, abandon, started: now() };
+    let handle = TaskHandle {
+        epoch,
+        cancel: cancel.clone(),
+        abandon: abandon.clone(),
+        reports: sender,
+    };
+    let task = Task {
+        environment,
+        task_id,
+        epoch,
+        resumed,
+        spec,
+        cancel,
+        reports,
+        abandon,
+        started: now(),
+    };
     (handle, task)
 }
 
 /// The wall clock, in ms since the epoch.
 pub fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// A query that is ready to run.
@@ -134,13 +154,23 @@ impl Task {
         let prepared = self.prepare_answering().await;
         match prepared {
             Err(fault) => {
-                let fault = FaultReport { task_id: Some(self.task_id.clone()), ..fault };
-                let ending = Ending { status: ReportStatus::Failed, error: Some(fault) };
+                let fault = FaultReport {
+                    task_id: Some(self.task_id.clone()),
+                    ..fault
+                };
+                let ending = Ending {
+                    status: ReportStatus::Failed,
+                    error: Some(fault),
+                };
                 let report = unplanned(&self.spec.query_id, self.started, now(), ending);
                 self.complete(report, Results::default()).await;
             }
             Ok(prepared) => {
-                let End { report, results, cleaning } = Query::new(self, prepared, self.started).run().await;
+                let End {
+                    report,
+                    results,
+                    cleaning,
+                } = Query::new(self, prepared, self.started).run().await;
                 self.complete(report, results).await;
                 cleaning.await;
             }
@@ -168,7 +198,11 @@ impl Task {
         let error = report.error.as_ref();
         match error {
             None => tracing::info!(duration_ms = report.duration_ms, "task succeeded"),
-            Some(error) => tracing::warn!(code = error.fault.code(), message = error.fault.message(), "task failed"),
+            Some(error) => tracing::warn!(
+                code = error.fault.code(),
+                message = error.fault.message(),
+                "task failed"
+            ),
         }
         let request = v1::CompleteTaskRequest {
             task_id: self.task_id.clone(),
@@ -208,7 +242,9 @@ async fn prepare(
     epoch: u64,
 ) -> Result<Prepared, Fault> {
     let request = context::plan_request(spec, &environment.extern_allow)?;
-    let mut planned = sarsen_planner::plan(&request).await.map_err(|error| context::fault_of(&error))?;
+    let mut planned = sarsen_planner::plan(&request)
+        .await
+        .map_err(|error| context::fault_of(&error))?;
     splits::list_splits(
         &mut planned.definition,
         &planned.scans,
@@ -219,7 +255,12 @@ async fn prepare(
     .await?;
     let limits = context::limits(&context::context(spec)?);
     // What breaks a limit is told before any worker is taken.
-    ControllerKernel::new(planned.definition.clone(), limits.clone(), planned.max_workers, Epoch(epoch))?;
+    ControllerKernel::new(
+        planned.definition.clone(),
+        limits.clone(),
+        planned.max_workers,
+        Epoch(epoch),
+    )?;
     let workers: Vec<u32> = (0..planned.max_workers).collect();
     let asked = v1::AcquireWorkersRequest {
         task_id: task_id.to_owned(),
@@ -231,7 +272,11 @@ async fn prepare(
     let assignments = acquire(environment, asked).await?;
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
     let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
-    Ok(Prepared { planned, kernel, assignments })
+    Ok(Prepared {
+        planned,
+        kernel,
+        assignments,
+    })
 }
 
 /// Time that a task waits for worker slots before it gives up (Druid: TaskStartTimeout).
@@ -256,7 +301,9 @@ pub async fn acquire(
     let wanted = request.workers.len() as u64;
     match tokio::time::timeout(ACQUIRE_TIMEOUT, asking).await {
         Ok(Ok(assignments)) => Ok(assignments),
-        Ok(Err(status)) => Err(Fault::UnknownError { message: format!("no workers could be had: {}", status.message()) }),
+        Ok(Err(status)) => Err(Fault::UnknownError {
+            message: format!("no workers could be had: {}", status.message()),
+        }),
         Err(_) => Err(Fault::TaskStartTimeout {
             pending_tasks: wanted,
             total_tasks: wanted,

@@ -101,7 +101,11 @@ enum StreamEnd {
 }
 
 impl Link {
-    async fn run(mut self, mut commands: mpsc::Receiver<v1::worker_command::Command>, cancel: CancellationToken) {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<v1::worker_command::Command>,
+        cancel: CancellationToken,
+    ) {
         let mut last_contact = tokio::time::Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
@@ -148,7 +152,11 @@ impl Link {
             Ok(Err(status)) => return StreamEnd::Dropped(status.to_string()),
             Err(_) => return StreamEnd::Dropped("no answer to Attach".to_owned()),
         };
-        let repeated: Vec<_> = self.sent.iter().map(|command| message(command.as_ref().clone())).collect();
+        let repeated: Vec<_> = self
+            .sent
+            .iter()
+            .map(|command| message(command.as_ref().clone()))
+            .collect();
         for command in repeated {
             if sender.send(command).await.is_err() {
                 return StreamEnd::Dropped("the stream closed while commands were repeated".to_owned());
@@ -189,17 +197,31 @@ impl Link {
     }
 
     async fn tell(&self, event: LinkEvent) {
-        let _ = self.events.send(FromLink { worker: self.worker, incarnation: self.incarnation, event }).await;
+        let _ = self
+            .events
+            .send(FromLink {
+                worker: self.worker,
+                incarnation: self.incarnation,
+                event,
+            })
+            .await;
     }
 }
 
 /// A refusal that waiting does not change; a process that is gone refuses its port at once.
 fn is_final(reason: &str) -> bool {
-    ["FailedPrecondition", "PermissionDenied", "Connection refused", "nothing listens"]
-        .iter()
-        .any(|word| reason.contains(word))
+    [
+        "FailedPrecondition",
+        "PermissionDenied",
+        "Connection refused",
+        "nothing listens",
+    ]
+    .iter()
+    .any(|word| reason.contains(word))
 }
 
 fn message(command: v1::worker_command::Command) -> v1::WorkerCommand {
-    v1::WorkerCommand { command: Some(command) }
+    v1::WorkerCommand {
+        command: Some(command),
+    }
 }

@@ -79,23 +79,42 @@ impl PhysicalExtensionCodec for FragmentCodec {
         let node = Node::decode(buf).map_err(|error| malformed("node", &error))?;
         match node.kind {
             Some(NodeKind::ShuffleRead(node)) => {
-                let merge_key =
-                    serde_json::from_slice(&node.merge_key).map_err(|error| malformed("merge key", &error))?;
+                let merge_key = serde_json::from_slice(&node.merge_key)
+                    .map_err(|error| malformed("merge key", &error))?;
                 let schema = decode_schema(&node.schema)?;
-                Ok(Arc::new(ShuffleReadExec::new(to_usize(node.input)?, schema, merge_key, 1)))
+                Ok(Arc::new(ShuffleReadExec::new(
+                    to_usize(node.input)?,
+                    schema,
+                    merge_key,
+                    1,
+                )))
             }
             Some(NodeKind::ExternScan(node)) => {
                 let spec = ExternSpec {
-                    source: node.source_json.parse().map_err(|error| malformed("input source", &error))?,
-                    format: node.format_json.parse().map_err(|error| malformed("input format", &error))?,
-                    signature: node.signature_json.parse().map_err(|error| malformed("signature", &error))?,
+                    source: node
+                        .source_json
+                        .parse()
+                        .map_err(|error| malformed("input source", &error))?,
+                    format: node
+                        .format_json
+                        .parse()
+                        .map_err(|error| malformed("input format", &error))?,
+                    signature: node
+                        .signature_json
+                        .parse()
+                        .map_err(|error| malformed("signature", &error))?,
                 };
                 let projection = node.projection.into_iter().map(to_usize).collect::<Result<_>>()?;
-                Ok(Arc::new(ExternScanExec::try_new(to_usize(node.input)?, Arc::new(spec), projection, 1)?))
+                Ok(Arc::new(ExternScanExec::try_new(
+                    to_usize(node.input)?,
+                    Arc::new(spec),
+                    projection,
+                    1,
+                )?))
             }
             Some(NodeKind::SegmentSink(node)) => {
-                let options =
-                    serde_json::from_slice(&node.options).map_err(|error| malformed("segment sink", &error))?;
+                let options = serde_json::from_slice(&node.options)
+                    .map_err(|error| malformed("segment sink", &error))?;
                 match inputs {
                     [input] => Ok(Arc::new(SegmentSinkExec::new(Arc::clone(input), options))),
                     _ => internal_err!("a segment sink has one input, found {}", inputs.len()),
@@ -115,7 +134,8 @@ impl PhysicalExtensionCodec for FragmentCodec {
             NodeKind::ShuffleRead(ShuffleReadNode {
                 input: read.input() as u64,
                 schema: encode_schema(&node.schema()),
-                merge_key: serde_json::to_vec(read.merge_key()).map_err(|error| malformed("merge key", &error))?,
+                merge_key: serde_json::to_vec(read.merge_key())
+                    .map_err(|error| malformed("merge key", &error))?,
             })
         } else if let Some(scan) = node.downcast_ref::<ExternScanExec>() {
             NodeKind::ExternScan(ExternScanNode {
@@ -126,12 +146,15 @@ impl PhysicalExtensionCodec for FragmentCodec {
                 projection: scan.projection().iter().map(|index| *index as u64).collect(),
             })
         } else if let Some(sink) = node.downcast_ref::<SegmentSinkExec>() {
-            let options = serde_json::to_vec(sink.options()).map_err(|error| malformed("segment sink", &error))?;
+            let options =
+                serde_json::to_vec(sink.options()).map_err(|error| malformed("segment sink", &error))?;
             NodeKind::SegmentSink(SegmentSinkNode { options })
         } else {
             return internal_err!("the plan node {} cannot travel to a worker", node.name());
         };
-        Node { kind: Some(kind) }.encode(buf).map_err(|error| malformed("node", &error))
+        Node { kind: Some(kind) }
+            .encode(buf)
+            .map_err(|error| malformed("node", &error))
     }
 
     fn try_decode_udf(&self, name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
@@ -161,7 +184,10 @@ fn to_usize(value: u64) -> Result<usize> {
 
 /// A schema as an Arrow IPC flatbuffer.
 pub fn encode_schema(schema: &SchemaRef) -> Vec<u8> {
-    IpcSchemaEncoder::new().schema_to_fb(schema).finished_data().to_vec()
+    IpcSchemaEncoder::new()
+        .schema_to_fb(schema)
+        .finished_data()
+        .to_vec()
 }
 
 /// The schema of [`encode_schema`].

@@ -31,7 +31,9 @@ pub struct ExternSpec {
 
 impl fmt::Debug for ExternSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExternSpec").field("signature", &self.signature).finish_non_exhaustive()
+        f.debug_struct("ExternSpec")
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,15 +54,30 @@ impl ExternScanExec {
     ///
     /// # Errors
     /// When `projection` names a column that the signature lacks.
-    pub fn try_new(input: usize, spec: Arc<ExternSpec>, projection: Vec<usize>, partitions: usize) -> Result<Self> {
+    pub fn try_new(
+        input: usize,
+        spec: Arc<ExternSpec>,
+        projection: Vec<usize>,
+        partitions: usize,
+    ) -> Result<Self> {
         let schema = Arc::new(spec.signature.arrow_schema().project(&projection)?);
         let properties = properties(&schema, partitions);
-        Ok(ExternScanExec { input, spec, projection, schema, bound: None, properties })
+        Ok(ExternScanExec {
+            input,
+            spec,
+            projection,
+            schema,
+            bound: None,
+            properties,
+        })
     }
 
     /// The same leaf reading as another input of its stage.
     pub fn with_input(&self, input: usize) -> Self {
-        ExternScanExec { input, ..self.clone() }
+        ExternScanExec {
+            input,
+            ..self.clone()
+        }
     }
 
     /// The same leaf reading from a work order's input.
@@ -104,8 +121,18 @@ fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
 
 impl DisplayAs for ExternScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "ExternScanExec: input={}, columns=[{}]", self.input, columns.join(", "))
+        let columns: Vec<&str> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "ExternScanExec: input={}, columns=[{}]",
+            self.input,
+            columns.join(", ")
+        )
     }
 }
 
@@ -165,9 +192,14 @@ impl ExecutionPlan for ExternScanExec {
                     counters: Arc::clone(&bound.counters),
                     parse_errors: Arc::clone(&bound.parse_errors),
                 };
-                Ok::<_, DataFusionError>(read_split(request).map_err(|error| DataFusionError::External(Box::new(error))))
+                Ok::<_, DataFusionError>(
+                    read_split(request).map_err(|error| DataFusionError::External(Box::new(error))),
+                )
             })
             .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            rows,
+        )))
     }
 }

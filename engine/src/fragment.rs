@@ -66,10 +66,14 @@ pub fn validate(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
 pub fn bind(plan: Arc<dyn ExecutionPlan>, inputs: &FragmentInputs) -> Result<Arc<dyn ExecutionPlan>> {
     let bound = plan.transform_up(|node| {
         if let Some(read) = node.downcast_ref::<ShuffleReadExec>() {
-            return Ok(Transformed::yes(Arc::new(read.bind(inputs.get(read.input())?)?) as _));
+            return Ok(Transformed::yes(
+                Arc::new(read.bind(inputs.get(read.input())?)?) as _
+            ));
         }
         if let Some(scan) = node.downcast_ref::<ExternScanExec>() {
-            return Ok(Transformed::yes(Arc::new(scan.bind(inputs.get(scan.input())?)?) as _));
+            return Ok(Transformed::yes(
+                Arc::new(scan.bind(inputs.get(scan.input())?)?) as _
+            ));
         }
         if let Some(sink) = node.downcast_ref::<SegmentSinkExec>() {
             return Ok(Transformed::yes(Arc::new(sink.bind(inputs)?) as _));

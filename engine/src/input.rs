@@ -39,7 +39,10 @@ pub enum FragmentInput {
     /// Partitions that other workers made.
     Shuffle(Arc<dyn ShuffleReader>),
     /// Outside data; which of the two it is, the leaf that reads it knows.
-    Splits { external: Arc<ExternalInput>, segments: Vec<Vec<SegmentFile>> },
+    Splits {
+        external: Arc<ExternalInput>,
+        segments: Vec<Vec<SegmentFile>>,
+    },
 }
 
 /// What the payload of an [`InputSplit`] holds, as JSON.
@@ -56,7 +59,11 @@ pub trait ShuffleReader: fmt::Debug + Send + Sync {
 
     /// Streams whose rows together are partition `partition` (a position among [`Self::partition_count`]). From a
     /// sorted shuffle each stream is sorted by the shuffle's key.
-    fn open(&self, partition: usize, schema: SchemaRef) -> BoxFuture<'static, Result<Vec<SendableRecordBatchStream>>>;
+    fn open(
+        &self,
+        partition: usize,
+        schema: SchemaRef,
+    ) -> BoxFuture<'static, Result<Vec<SendableRecordBatchStream>>>;
 }
 
 /// An EXTERN input of one work order: a queue of splits from which the fragment's partitions take by turns, so that
@@ -80,12 +87,21 @@ impl ExternalInput {
         parse_errors: Arc<ParseErrors>,
     ) -> Self {
         let partitions = partitions.clamp(1, splits.len().max(1));
-        ExternalInput { splits: Mutex::new(splits.into()), partitions, context, counters, parse_errors }
+        ExternalInput {
+            splits: Mutex::new(splits.into()),
+            partitions,
+            context,
+            counters,
+            parse_errors,
+        }
     }
 
     /// The next split that nobody reads yet.
     pub fn next_split(&self) -> Option<sarsen_storage::source::InputSplit> {
-        self.splits.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.splits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
     }
 }
 

@@ -30,12 +30,21 @@ impl KeyEncoder {
         for column in key {
             let index = usize::try_from(column.index).unwrap_or(usize::MAX);
             let field = schema.fields().get(index).ok_or_else(|| {
-                ArrowError::SchemaError(format!("shuffle key names column {index}, the rows have {}", schema.fields().len()))
+                ArrowError::SchemaError(format!(
+                    "shuffle key names column {index}, the rows have {}",
+                    schema.fields().len()
+                ))
             })?;
-            fields.push(SortField::new_with_options(field.data_type().clone(), sort_options(column)));
+            fields.push(SortField::new_with_options(
+                field.data_type().clone(),
+                sort_options(column),
+            ));
             columns.push(index);
         }
-        Ok(KeyEncoder { converter: RowConverter::new(fields)?, columns })
+        Ok(KeyEncoder {
+            converter: RowConverter::new(fields)?,
+            columns,
+        })
     }
 
     /// Keys of all rows of `batch`.
@@ -43,8 +52,11 @@ impl KeyEncoder {
     /// # Errors
     /// When the batch is not of the encoder's schema.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Rows, ArrowError> {
-        let columns: Vec<ArrayRef> =
-            self.columns.iter().map(|index| normalise(batch.column(*index))).collect();
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|index| normalise(batch.column(*index)))
+            .collect();
         self.converter.convert_columns(&columns)
     }
 }
@@ -52,15 +64,15 @@ impl KeyEncoder {
 fn normalise(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => {
-            let values: Float64Array = array.as_primitive::<Float64Type>().unary(|value: f64| {
-                if value.is_nan() { f64::NAN } else { value + 0.0 }
-            });
+            let values: Float64Array = array
+                .as_primitive::<Float64Type>()
+                .unary(|value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 });
             Arc::new(values)
         }
         DataType::Float32 => {
-            let values: Float32Array = array.as_primitive::<Float32Type>().unary(|value: f32| {
-                if value.is_nan() { f32::NAN } else { value + 0.0 }
-            });
+            let values: Float32Array = array
+                .as_primitive::<Float32Type>()
+                .unary(|value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 });
             Arc::new(values)
         }
         _ => Arc::clone(array),
@@ -84,7 +96,12 @@ mod tests {
     use super::*;
 
     fn ascending(index: u32, name: &str) -> KeyColumn {
-        KeyColumn { index, name: name.into(), order: SortOrder::Ascending, nulls: NullOrder::First }
+        KeyColumn {
+            index,
+            name: name.into(),
+            order: SortOrder::Ascending,
+            nulls: NullOrder::First,
+        }
     }
 
     /// Other releases and other machines must place rows alike within one query; a change here is a change of format.
@@ -112,7 +129,10 @@ mod tests {
             ],
         )
         .unwrap();
-        let keys = KeyEncoder::new(&[ascending(0, "l"), ascending(1, "s")], &schema).unwrap().encode(&batch).unwrap();
+        let keys = KeyEncoder::new(&[ascending(0, "l"), ascending(1, "s")], &schema)
+            .unwrap()
+            .encode(&batch)
+            .unwrap();
         let bytes: Vec<&[u8]> = keys.iter().map(|row| row.data()).collect();
         assert!(bytes.is_sorted());
     }
@@ -123,7 +143,10 @@ mod tests {
         let odd_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 7);
         let values = Float64Array::from(vec![0.0, -0.0, f64::NAN, odd_nan]);
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap();
-        let keys = KeyEncoder::new(&[ascending(0, "d")], &schema).unwrap().encode(&batch).unwrap();
+        let keys = KeyEncoder::new(&[ascending(0, "d")], &schema)
+            .unwrap()
+            .encode(&batch)
+            .unwrap();
         assert_eq!(keys.row(0), keys.row(1));
         assert_eq!(keys.row(2), keys.row(3));
     }

@@ -33,15 +33,27 @@ const NAMED_CONSUMERS: usize = 5;
 ///
 /// # Errors
 /// When the spill folder cannot be used.
-pub fn task_context(resources: &TaskResources, deep_storage: Arc<dyn ObjectStore>) -> Result<Arc<TaskContext>> {
+pub fn task_context(
+    resources: &TaskResources,
+    deep_storage: Arc<dyn ObjectStore>,
+) -> Result<Arc<TaskContext>> {
     let named = std::num::NonZeroUsize::new(NAMED_CONSUMERS).unwrap_or(std::num::NonZeroUsize::MIN);
-    let pool: Arc<dyn MemoryPool> =
-        Arc::new(TrackConsumersPool::new(FairSpillPool::new(resources.memory_bytes), named));
+    let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(
+        FairSpillPool::new(resources.memory_bytes),
+        named,
+    ));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![resources.spill_dir.clone()]))
         .with_max_temp_directory_size(resources.spill_quota_bytes);
-    let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk);
-    context("worker", environment, session_config().with_batch_size(resources.batch_rows), deep_storage)
+    let environment = RuntimeEnvBuilder::new()
+        .with_memory_pool(pool)
+        .with_disk_manager_builder(disk);
+    context(
+        "worker",
+        environment,
+        session_config().with_batch_size(resources.batch_rows),
+        deep_storage,
+    )
 }
 
 /// A context that fragments can be decoded and results merged in, without limits of its own.
@@ -84,8 +96,14 @@ pub fn session_config() -> SessionConfig {
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
         .set_bool("datafusion.optimizer.enable_topk_dynamic_filter_pushdown", false)
         .set_bool("datafusion.optimizer.enable_join_dynamic_filter_pushdown", false)
-        .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
-        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false)
+        .set_bool(
+            "datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown",
+            false,
+        )
+        .set_bool(
+            "datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery",
+            false,
+        )
         .set_bool("datafusion.optimizer.enable_piecewise_merge_join", false)
         .set_bool("datafusion.execution.enable_recursive_ctes", false)
         .set_bool("datafusion.optimizer.repartition_file_scans", false)

@@ -9,7 +9,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, Statistics, exec_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
@@ -71,13 +73,20 @@ fn placeholder_groups(input: usize, partitions: usize) -> Vec<FileGroup> {
 }
 
 fn scan_config(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
-    node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
+    node.downcast_ref::<DataSourceExec>()?
+        .data_source()
+        .downcast_ref::<FileScanConfig>()
 }
 
 /// The input number that a scan's placeholder names; `None` for every other node.
 pub fn placeholder_input(node: &Arc<dyn ExecutionPlan>) -> Option<usize> {
     let file = scan_config(node)?.file_groups.first()?.files().first()?;
-    file.object_meta.location.filename()?.strip_prefix(PLACEHOLDER)?.parse().ok()
+    file.object_meta
+        .location
+        .filename()?
+        .strip_prefix(PLACEHOLDER)?
+        .parse()
+        .ok()
 }
 
 /// The same scan as another input.
@@ -96,7 +105,10 @@ pub fn bind(node: &Arc<dyn ExecutionPlan>, input: &FragmentInput) -> Result<Arc<
     let FragmentInput::Splits { segments: groups, .. } = input else {
         return exec_err!("the work order has no segments for a segment scan");
     };
-    let groups = groups.iter().map(|files| FileGroup::new(files.iter().map(partitioned_file).collect())).collect();
+    let groups = groups
+        .iter()
+        .map(|files| FileGroup::new(files.iter().map(partitioned_file).collect()))
+        .collect();
     with_groups(node, groups)
 }
 
@@ -113,6 +125,9 @@ fn with_groups(node: &Arc<dyn ExecutionPlan>, groups: Vec<FileGroup>) -> Result<
         return exec_err!("{} is not a segment scan", node.name());
     };
     let unknown = Statistics::new_unknown(config.file_schema());
-    let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups).with_statistics(unknown).build();
+    let config = FileScanConfigBuilder::from(config.clone())
+        .with_file_groups(groups)
+        .with_statistics(unknown)
+        .build();
     Ok(DataSourceExec::from_data_source(config))
 }

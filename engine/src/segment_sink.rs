@@ -13,8 +13,8 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-    ChildrenPropertiesMode, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
 use sarsen_storage::segment::{Interval, SegmentLocation, SegmentWriter, WrittenSegment};
@@ -66,7 +66,12 @@ impl SegmentSinkExec {
             EmissionType::Final,
             Boundedness::Bounded,
         ));
-        SegmentSinkExec { child, options, sink: None, properties }
+        SegmentSinkExec {
+            child,
+            options,
+            sink: None,
+            properties,
+        }
     }
 
     pub fn options(&self) -> &SegmentSinkOptions {
@@ -81,7 +86,10 @@ impl SegmentSinkExec {
         let Some(sink) = inputs.sink.clone() else {
             return internal_err!("the work order of a segment sink names no destination");
         };
-        Ok(SegmentSinkExec { sink: Some(sink), ..Self::new(Arc::clone(&self.child), self.options.clone()) })
+        Ok(SegmentSinkExec {
+            sink: Some(sink),
+            ..Self::new(Arc::clone(&self.child), self.options.clone())
+        })
     }
 }
 
@@ -111,8 +119,14 @@ impl ExecutionPlan for SegmentSinkExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
     fn replace_children(
@@ -123,7 +137,10 @@ impl ExecutionPlan for SegmentSinkExec {
         match children.as_slice() {
             [child] => {
                 let sink = self.sink.clone();
-                Ok(Arc::new(SegmentSinkExec { sink, ..Self::new(Arc::clone(child), self.options.clone()) }))
+                Ok(Arc::new(SegmentSinkExec {
+                    sink,
+                    ..Self::new(Arc::clone(child), self.options.clone())
+                }))
             }
             _ => internal_err!("a segment sink has one child"),
         }
@@ -175,7 +192,8 @@ async fn write_partition(
                 empty.insert((opened, interval))
             }
         };
-        sink.rows_written.fetch_add(stored_rows.num_rows() as u64, Ordering::Relaxed);
+        sink.rows_written
+            .fetch_add(stored_rows.num_rows() as u64, Ordering::Relaxed);
         writer.write(&stored_rows).await.map_err(external)?;
     }
     match writer {
@@ -198,7 +216,10 @@ fn chunk_interval(batch: &RecordBatch, options: &SegmentSinkOptions) -> Result<I
     };
     let period = sarsen_functions::time::Period::parse(granularity)
         .map_err(|error| DataFusionError::Internal(error.to_string()))?;
-    Ok(Interval { start_ms: start, end_ms: period.next(start) })
+    Ok(Interval {
+        start_ms: start,
+        end_ms: period.next(start),
+    })
 }
 
 fn report_row(interval: Interval, partition: u32, written: &WrittenSegment) -> Result<RecordBatch> {

@@ -40,7 +40,14 @@ impl ShuffleReadExec {
     pub fn new(input: usize, schema: SchemaRef, merge_key: Vec<KeyColumn>, partitions: usize) -> Self {
         let properties = properties(&schema, &merge_key, partitions);
         let metrics = ExecutionPlanMetricsSet::new();
-        ShuffleReadExec { input, schema, merge_key, reader: None, properties, metrics }
+        ShuffleReadExec {
+            input,
+            schema,
+            merge_key,
+            reader: None,
+            properties,
+            metrics,
+        }
     }
 
     /// The same leaf reading from a work order's input.
@@ -51,7 +58,12 @@ impl ShuffleReadExec {
         let FragmentInput::Shuffle(reader) = input else {
             return exec_err!("input {} of the work order is not a shuffle", self.input);
         };
-        let mut bound = Self::new(self.input, Arc::clone(&self.schema), self.merge_key.clone(), reader.partition_count());
+        let mut bound = Self::new(
+            self.input,
+            Arc::clone(&self.schema),
+            self.merge_key.clone(),
+            reader.partition_count(),
+        );
         bound.reader = Some(Arc::clone(reader));
         Ok(bound)
     }
@@ -91,7 +103,10 @@ pub fn lex_ordering(key: &[KeyColumn]) -> Option<LexOrdering> {
 
 /// Arrow's words for a key column's order.
 pub fn sort_options(column: &KeyColumn) -> SortOptions {
-    SortOptions { descending: column.order == SortOrder::Descending, nulls_first: column.nulls == NullOrder::First }
+    SortOptions {
+        descending: column.order == SortOrder::Descending,
+        nulls_first: column.nulls == NullOrder::First,
+    }
 }
 
 impl DisplayAs for ShuffleReadExec {
@@ -167,7 +182,10 @@ impl ExecutionPlan for ShuffleReadExec {
             }
         })
         .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -11,40 +11,71 @@ use crate::render::errors;
 #[derive(Debug)]
 pub enum ApiError {
     /// The body is not a query.
-    Body { status: StatusCode, message: String },
+    Body {
+        status: StatusCode,
+        message: String,
+    },
     /// The statement cannot be planned; `task` is the id that it would have had, on the task endpoint.
-    Plan { error: Box<PlanError>, task: Option<String> },
+    Plan {
+        error: Box<PlanError>,
+        task: Option<String>,
+    },
     /// Any other mistake of the client's.
-    Invalid { message: String },
-    UnknownTask { task_id: String },
+    Invalid {
+        message: String,
+    },
+    UnknownTask {
+        task_id: String,
+    },
     /// Words without a body of Druid's.
-    Text { status: StatusCode, message: String },
+    Text {
+        status: StatusCode,
+        message: String,
+    },
     /// A query that ran failed; the body is rendered already.
-    Failed { status: StatusCode, body: Value },
+    Failed {
+        status: StatusCode,
+        body: Value,
+    },
     /// The Overlord is away.
-    Unavailable { message: String },
-    Internal { message: String },
+    Unavailable {
+        message: String,
+    },
+    Internal {
+        message: String,
+    },
 }
 
 impl ApiError {
     /// A body that cannot be read as a query.
     pub fn body(message: impl Into<String>) -> Self {
-        ApiError::Body { status: StatusCode::BAD_REQUEST, message: message.into() }
+        ApiError::Body {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
     }
 
     /// The Overlord's refusal of a call about a task.
     pub fn of_status(status: &tonic::Status, task_id: &str) -> Self {
         match status.code() {
-            tonic::Code::NotFound => ApiError::UnknownTask { task_id: task_id.to_owned() },
-            tonic::Code::AlreadyExists | tonic::Code::InvalidArgument => {
-                ApiError::Invalid { message: status.message().to_owned() }
-            }
-            tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Unknown | tonic::Code::Cancelled => {
-                ApiError::Unavailable {
-                    message: format!("The Overlord cannot be reached yet; try again in a moment ({})", status.message()),
-                }
-            }
-            _ => ApiError::Internal { message: status.message().to_owned() },
+            tonic::Code::NotFound => ApiError::UnknownTask {
+                task_id: task_id.to_owned(),
+            },
+            tonic::Code::AlreadyExists | tonic::Code::InvalidArgument => ApiError::Invalid {
+                message: status.message().to_owned(),
+            },
+            tonic::Code::Unavailable
+            | tonic::Code::DeadlineExceeded
+            | tonic::Code::Unknown
+            | tonic::Code::Cancelled => ApiError::Unavailable {
+                message: format!(
+                    "The Overlord cannot be reached yet; try again in a moment ({})",
+                    status.message()
+                ),
+            },
+            _ => ApiError::Internal {
+                message: status.message().to_owned(),
+            },
         }
     }
 }
@@ -53,17 +84,25 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             ApiError::Body { status, message } => json_response(status, &errors::unreadable_body(&message)),
-            ApiError::Plan { error, task: None } => json_response(StatusCode::BAD_REQUEST, &errors::plan_error(&error)),
-            ApiError::Plan { error, task: Some(task_id) } => {
-                let body = json!({ "taskId": task_id, "state": "FAILED", "error": errors::plan_error(&error) });
+            ApiError::Plan { error, task: None } => {
+                json_response(StatusCode::BAD_REQUEST, &errors::plan_error(&error))
+            }
+            ApiError::Plan {
+                error,
+                task: Some(task_id),
+            } => {
+                let body =
+                    json!({ "taskId": task_id, "state": "FAILED", "error": errors::plan_error(&error) });
                 json_response(StatusCode::BAD_REQUEST, &body)
             }
-            ApiError::Invalid { message } => {
-                json_response(StatusCode::BAD_REQUEST, &errors::druid_exception("invalidInput", "USER", "INVALID_INPUT", &message))
-            }
-            ApiError::UnknownTask { task_id } => {
-                text_response(StatusCode::NOT_FOUND, format!("Cannot find any task with id: [{task_id}]"))
-            }
+            ApiError::Invalid { message } => json_response(
+                StatusCode::BAD_REQUEST,
+                &errors::druid_exception("invalidInput", "USER", "INVALID_INPUT", &message),
+            ),
+            ApiError::UnknownTask { task_id } => text_response(
+                StatusCode::NOT_FOUND,
+                format!("Cannot find any task with id: [{task_id}]"),
+            ),
             ApiError::Text { status, message } => text_response(status, message),
             ApiError::Failed { status, body } => json_response(status, &body),
             ApiError::Unavailable { message } => {
@@ -81,7 +120,12 @@ impl IntoResponse for ApiError {
 
 /// JSON with Druid's content type.
 pub fn json_response(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 /// Plain words.

@@ -32,10 +32,43 @@ pub struct SqlRequest {
 
 /// SQL types that a parameter may have (Avatica's).
 const SQL_TYPES: [&str; 37] = [
-    "BINARY", "NULL", "BOOLEAN", "MULTISET", "NCLOB", "LONGNVARCHAR", "ANY", "TIME", "NVARCHAR", "DOUBLE", "STRUCT",
-    "CHAR", "SYMBOL", "BLOB", "INTEGER", "LONGVARCHAR", "NCHAR", "NUMERIC", "DATE", "BIGINT", "OTHER", "DECIMAL", "REF",
-    "TIMESTAMP", "ARRAY", "ROW", "FLOAT", "SQLXML", "LONGVARBINARY", "TINYINT", "ROWID", "VARCHAR", "REAL", "BIT",
-    "SMALLINT", "VARBINARY", "MAP",
+    "BINARY",
+    "NULL",
+    "BOOLEAN",
+    "MULTISET",
+    "NCLOB",
+    "LONGNVARCHAR",
+    "ANY",
+    "TIME",
+    "NVARCHAR",
+    "DOUBLE",
+    "STRUCT",
+    "CHAR",
+    "SYMBOL",
+    "BLOB",
+    "INTEGER",
+    "LONGVARCHAR",
+    "NCHAR",
+    "NUMERIC",
+    "DATE",
+    "BIGINT",
+    "OTHER",
+    "DECIMAL",
+    "REF",
+    "TIMESTAMP",
+    "ARRAY",
+    "ROW",
+    "FLOAT",
+    "SQLXML",
+    "LONGVARBINARY",
+    "TINYINT",
+    "ROWID",
+    "VARCHAR",
+    "REAL",
+    "BIT",
+    "SMALLINT",
+    "VARBINARY",
+    "MAP",
 ];
 
 impl SqlRequest {
@@ -44,8 +77,16 @@ impl SqlRequest {
     /// # Errors
     /// In the words of Druid's body reader.
     pub fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, ApiError> {
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("application/json");
+        let kind = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match kind.as_str() {
             "application/json" | "" => Self::read_json(body),
             "text/plain" => Self::read_text(body),
@@ -65,45 +106,67 @@ impl SqlRequest {
         if query.trim().is_empty() {
             return Err(ApiError::body("Empty query"));
         }
-        Ok(SqlRequest { query, ..SqlRequest::default() })
+        Ok(SqlRequest {
+            query,
+            ..SqlRequest::default()
+        })
     }
 
     /// curl sends JSON as a form unless it is told otherwise.
     fn read_form(body: &Bytes) -> Result<Self, ApiError> {
-        if body.trim_ascii_start().starts_with(b"{") { Self::read_json(body) } else { Self::read_text(body) }
+        if body.trim_ascii_start().starts_with(b"{") {
+            Self::read_json(body)
+        } else {
+            Self::read_text(body)
+        }
     }
 
     fn read_json(body: &Bytes) -> Result<Self, ApiError> {
         if body.trim_ascii().is_empty() {
             return Err(ApiError::body("Empty query"));
         }
-        let malformed = |problem: String| ApiError::body(format!("Malformed SQL query wrapped in JSON: {problem}"));
+        let malformed =
+            |problem: String| ApiError::body(format!("Malformed SQL query wrapped in JSON: {problem}"));
         let value: Value = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
         let Value::Object(mut fields) = value else {
-            return Err(malformed(format!("expected an object with a field \"query\", found {}", kind_of(&value))));
+            return Err(malformed(format!(
+                "expected an object with a field \"query\", found {}",
+                kind_of(&value)
+            )));
         };
-        let unreadable = |problem: String| ApiError::body(format!("Unable to read query from request: {problem}"));
+        let unreadable =
+            |problem: String| ApiError::body(format!("Unable to read query from request: {problem}"));
         let query = match fields.remove("query") {
             Some(Value::String(query)) => query,
             None | Some(Value::Null) => return Err(unreadable("the field \"query\" is missing".to_owned())),
             Some(other) => {
-                return Err(malformed(format!("the field \"query\" must be a string, found {}", kind_of(&other))));
+                return Err(malformed(format!(
+                    "the field \"query\" must be a string, found {}",
+                    kind_of(&other)
+                )));
             }
         };
         let context = match fields.remove("context") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(context)) => context,
             Some(other) => {
-                return Err(malformed(format!("the field \"context\" must be an object, found {}", kind_of(&other))));
+                return Err(malformed(format!(
+                    "the field \"context\" must be an object, found {}",
+                    kind_of(&other)
+                )));
             }
         };
         let parameters = match fields.remove("parameters") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(parameters)) => {
-                parameters.into_iter().map(|value| parameter(value).map_err(malformed)).collect::<Result<_, _>>()?
-            }
+            Some(Value::Array(parameters)) => parameters
+                .into_iter()
+                .map(|value| parameter(value).map_err(malformed))
+                .collect::<Result<_, _>>()?,
             Some(other) => {
-                return Err(malformed(format!("the field \"parameters\" must be an array, found {}", kind_of(&other))));
+                return Err(malformed(format!(
+                    "the field \"parameters\" must be an array, found {}",
+                    kind_of(&other)
+                )));
             }
         };
         let result_format = match fields.remove("resultFormat") {
@@ -113,29 +176,55 @@ impl SqlRequest {
                     "resultFormat [{name}] is unknown: expected object, array, objectLines, arrayLines or csv"
                 ))
             })?,
-            Some(other) => return Err(malformed(format!("the field \"resultFormat\" must be a string, found {other}"))),
+            Some(other) => {
+                return Err(malformed(format!(
+                    "the field \"resultFormat\" must be a string, found {other}"
+                )));
+            }
         };
         let mut flag = |name: &str| matches!(fields.remove(name), Some(Value::Bool(true)));
         let header = flag("header");
         let (types_header, sql_types_header) = (flag("typesHeader"), flag("sqlTypesHeader"));
         if (types_header || sql_types_header) && !header {
-            return Err(unreadable("cannot set \"typesHeader\" or \"sqlTypesHeader\" without \"header\"".to_owned()));
+            return Err(unreadable(
+                "cannot set \"typesHeader\" or \"sqlTypesHeader\" without \"header\"".to_owned(),
+            ));
         }
-        Ok(SqlRequest { query, context, parameters, result_format, header, types_header, sql_types_header })
+        Ok(SqlRequest {
+            query,
+            context,
+            parameters,
+            result_format,
+            header,
+            types_header,
+            sql_types_header,
+        })
     }
 
     /// The id that the client gave, under any of Druid's names for it.
     pub fn query_id(&self) -> Option<&str> {
-        ["sqlQueryId", "queryId"].iter().find_map(|key| self.context.get(*key)).and_then(Value::as_str)
+        ["sqlQueryId", "queryId"]
+            .iter()
+            .find_map(|key| self.context.get(*key))
+            .and_then(Value::as_str)
     }
 }
 
 fn parameter(value: Value) -> Result<Parameter, String> {
-    let sql_type = value.get("type").and_then(Value::as_str).ok_or("a parameter needs a \"type\"")?.to_owned();
+    let sql_type = value
+        .get("type")
+        .and_then(Value::as_str)
+        .ok_or("a parameter needs a \"type\"")?
+        .to_owned();
     if !SQL_TYPES.contains(&sql_type.as_str()) {
-        return Err(format!("parameter type \"{sql_type}\" is unknown: expected one of {SQL_TYPES:?}"));
+        return Err(format!(
+            "parameter type \"{sql_type}\" is unknown: expected one of {SQL_TYPES:?}"
+        ));
     }
-    Ok(Parameter { sql_type, value: value.get("value").cloned().unwrap_or(Value::Null) })
+    Ok(Parameter {
+        sql_type,
+        value: value.get("value").cloned().unwrap_or(Value::Null),
+    })
 }
 
 fn result_format(name: &str) -> Option<ResultFormat> {
@@ -177,19 +266,47 @@ mod tests {
 
     #[test]
     fn json_and_text_are_read() {
-        let request = read("application/json; charset=utf-8", r#"{"query":"SELECT 1","resultFormat":"arrayLines"}"#).unwrap();
-        assert_eq!((request.query.as_str(), request.result_format), ("SELECT 1", ResultFormat::ArrayLines));
+        let request = read(
+            "application/json; charset=utf-8",
+            r#"{"query":"SELECT 1","resultFormat":"arrayLines"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (request.query.as_str(), request.result_format),
+            ("SELECT 1", ResultFormat::ArrayLines)
+        );
         assert_eq!(read("text/plain", "SELECT 1").unwrap().query, "SELECT 1");
-        assert_eq!(read("application/x-www-form-urlencoded", r#"{"query":"SELECT 2"}"#).unwrap().query, "SELECT 2");
+        assert_eq!(
+            read("application/x-www-form-urlencoded", r#"{"query":"SELECT 2"}"#)
+                .unwrap()
+                .query,
+            "SELECT 2"
+        );
     }
 
     #[test]
     fn mistakes_are_named() {
-        assert!(read("application/json", "{\"query\"").unwrap_err().starts_with("Malformed SQL query wrapped in JSON: "));
+        assert!(
+            read("application/json", "{\"query\"")
+                .unwrap_err()
+                .starts_with("Malformed SQL query wrapped in JSON: ")
+        );
         assert_eq!(read("application/json", "  ").unwrap_err(), "Empty query");
-        assert!(read("application/json", r#"{"query":"SELECT 1","context":"x"}"#).unwrap_err().contains("\"context\""));
-        assert!(read("application/json", r#"{"query":null}"#).unwrap_err().starts_with("Unable to read query"));
-        assert!(read("application/xml", "<a/>").unwrap_err().starts_with("Unsupported Content-Type: application/xml"));
+        assert!(
+            read("application/json", r#"{"query":"SELECT 1","context":"x"}"#)
+                .unwrap_err()
+                .contains("\"context\"")
+        );
+        assert!(
+            read("application/json", r#"{"query":null}"#)
+                .unwrap_err()
+                .starts_with("Unable to read query")
+        );
+        assert!(
+            read("application/xml", "<a/>")
+                .unwrap_err()
+                .starts_with("Unsupported Content-Type: application/xml")
+        );
         let bad = r#"{"query":"SELECT ?","parameters":[{"type":"NOPE","value":1}]}"#;
         assert!(read("application/json", bad).unwrap_err().contains("NOPE"));
     }

@@ -52,5 +52,10 @@ async fn not_found(request: Request) -> Response {
         "<html>\n<head><title>Error 404 Not Found</title></head>\n<body><h2>HTTP ERROR 404 Not Found</h2>\n\
          <table>\n<tr><th>URI:</th><td>{uri}</td></tr>\n<tr><th>STATUS:</th><td>404</td></tr>\n</table>\n</body>\n</html>\n"
     );
-    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/html;charset=iso-8859-1")], page).into_response()
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CONTENT_TYPE, "text/html;charset=iso-8859-1")],
+        page,
+    )
+        .into_response()
 }

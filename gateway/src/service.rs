@@ -48,8 +48,9 @@ impl App {
     /// # Errors
     /// A 503 when there is none.
     pub fn overlord(&self) -> Result<OverlordClient<VersionedChannel>, ApiError> {
-        membership::overlord(&self.network, &self.overlord_address)
-            .map_err(|error| ApiError::Unavailable { message: format!("The Overlord cannot be reached yet: {error}") })
+        membership::overlord(&self.network, &self.overlord_address).map_err(|error| ApiError::Unavailable {
+            message: format!("The Overlord cannot be reached yet: {error}"),
+        })
     }
 }
 
@@ -63,11 +64,23 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// When the address cannot be used.
-pub async fn start(options: Options, network: Network, shutdown: CancellationToken) -> Result<Started, GatewayError> {
-    let bind = |error| GatewayError::Bind { address: options.http_addr.clone(), error };
-    let listener = tokio::net::TcpListener::bind(&options.http_addr).await.map_err(bind)?;
+pub async fn start(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<Started, GatewayError> {
+    let bind = |error| GatewayError::Bind {
+        address: options.http_addr.clone(),
+        error,
+    };
+    let listener = tokio::net::TcpListener::bind(&options.http_addr)
+        .await
+        .map_err(bind)?;
     let port = listener.local_addr().map_err(bind)?.port();
-    let host = options.http_addr.rsplit_once(':').map_or(options.http_addr.as_str(), |(host, _)| host);
+    let host = options
+        .http_addr
+        .rsplit_once(':')
+        .map_or(options.http_addr.as_str(), |(host, _)| host);
     let http_addr = format!("{host}:{port}");
     let app = App {
         network: network.clone(),
@@ -87,9 +100,15 @@ pub async fn start(options: Options, network: Network, shutdown: CancellationTok
     };
     tracing::info!(address = http_addr, "gateway is up");
     let done = tokio::spawn(async move {
-        let heart = tokio::spawn(announce(network, options.overlord.clone(), node, shutdown.clone()));
+        let heart = tokio::spawn(announce(
+            network,
+            options.overlord.clone(),
+            node,
+            shutdown.clone(),
+        ));
         let stop = shutdown.clone();
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let server =
+            axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
         let server = async move { server.await.map_err(GatewayError::Serve) };
         let cut_off = async {
             shutdown.cancelled().await;
@@ -110,7 +129,11 @@ pub async fn start(options: Options, network: Network, shutdown: CancellationTok
 ///
 /// # Errors
 /// As [`start`], and when the server fails.
-pub async fn run(options: Options, network: Network, shutdown: CancellationToken) -> Result<(), GatewayError> {
+pub async fn run(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<(), GatewayError> {
     let started = start(options, network, shutdown).await?;
     started.done.await.unwrap_or(Ok(()))
 }

@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sarsen_planner::{PlanError, PlanPhase, PlanRequest, Planned, StatementKind, TableSchema, plan, referenced_tables};
+use sarsen_planner::{
+    PlanError, PlanPhase, PlanRequest, Planned, StatementKind, TableSchema, plan, referenced_tables,
+};
 use sarsen_proto::v1;
 use serde_json::{Value, json};
 
@@ -33,15 +35,18 @@ pub struct Submission {
 /// # Errors
 /// A 400 in Druid's words when it cannot be planned, a 503 when the Overlord is away.
 pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Result<Submission, ApiError> {
-    let query_id = request.query_id().map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let query_id = request
+        .query_id()
+        .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     let refused = |error: PlanError| ApiError::Plan {
         task: (endpoint == Endpoint::Task && error.phase == PlanPhase::Validating).then(|| query_id.clone()),
         error: Box::new(error),
     };
     let datasources = referenced_tables(&request.query).map_err(refused)?;
     let catalog = catalog(app, &datasources).await?;
-    let statement_time_ms =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
+    let statement_time_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
     let plan_request = PlanRequest {
         query_id: query_id.clone(),
         sql: request.query.clone(),
@@ -61,20 +66,27 @@ pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Resu
     }
     let spec = v1::TaskSpec {
         query_id: query_id.clone(),
-        payload_json: payload::payload(&request, &query_id, &planned).to_string(),
+        payload_json: payload::payload(&request, &query_id, statement_time_ms, &planned).to_string(),
         sql: request.query,
         context_json: Value::Object(planned.context.clone()).to_string(),
         parameters_json: parameters_json(&request.parameters),
         identity: "allowAll".to_owned(),
         statement_time_ms,
         kind: kind(planned.kind).into(),
-        datasource: planned.datasource.clone().unwrap_or_else(|| "__query_select".to_owned()),
+        datasource: planned
+            .datasource
+            .clone()
+            .unwrap_or_else(|| "__query_select".to_owned()),
         replace_intervals: intervals(&planned),
         catalog: Some(catalog),
         priority: 0,
         synchronous: endpoint == Endpoint::Sql,
     };
-    Ok(Submission { query_id, planned, spec })
+    Ok(Submission {
+        query_id,
+        planned,
+        spec,
+    })
 }
 
 /// Tables as they are; only those that the statement names.
@@ -82,13 +94,25 @@ async fn catalog(app: &App, datasources: &[String]) -> Result<v1::Catalog, ApiEr
     let mut overlord = app.overlord()?;
     // Unknown names are answered with the nearest known one, for which all names are needed.
     let known = overlord
-        .get_catalog(v1::CatalogRequest { datasources: Vec::new() })
+        .get_catalog(v1::CatalogRequest {
+            datasources: Vec::new(),
+        })
         .await
         .map_err(|status| ApiError::of_status(&status, ""))?
         .into_inner();
-    if datasources.iter().all(|name| known.tables.iter().any(|table| table.datasource == *name)) {
-        let tables = known.tables.into_iter().filter(|table| datasources.contains(&table.datasource)).collect();
-        return Ok(v1::Catalog { version: known.version, tables });
+    if datasources
+        .iter()
+        .all(|name| known.tables.iter().any(|table| table.datasource == *name))
+    {
+        let tables = known
+            .tables
+            .into_iter()
+            .filter(|table| datasources.contains(&table.datasource))
+            .collect();
+        return Ok(v1::Catalog {
+            version: known.version,
+            tables,
+        });
     }
     Ok(known)
 }
@@ -96,7 +120,11 @@ async fn catalog(app: &App, datasources: &[String]) -> Result<v1::Catalog, ApiEr
 fn table(table: &v1::Table) -> TableSchema {
     TableSchema {
         name: table.datasource.clone(),
-        columns: table.columns.iter().map(|column| (column.name.clone(), column.native_type.clone())).collect(),
+        columns: table
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), column.native_type.clone()))
+            .collect(),
         rows: table.rows,
         bytes: table.bytes,
     }
@@ -120,7 +148,12 @@ fn kind(kind: StatementKind) -> v1::StatementKind {
 
 fn intervals(planned: &Planned) -> Vec<v1::Interval> {
     let intervals = planned.replace_intervals.iter().flatten();
-    intervals.map(|(start_ms, end_ms)| v1::Interval { start_ms: *start_ms, end_ms: *end_ms }).collect()
+    intervals
+        .map(|(start_ms, end_ms)| v1::Interval {
+            start_ms: *start_ms,
+            end_ms: *end_ms,
+        })
+        .collect()
 }
 
 fn parameters_json(parameters: &[sarsen_planner::Parameter]) -> String {

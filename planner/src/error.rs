@@ -58,7 +58,10 @@ impl PlanError {
 
     /// As [`PlanError::invalid`], for what Druid reports without a source type.
     pub fn invalid_without_source(message: impl Into<String>) -> Self {
-        PlanError { context: Vec::new(), ..Self::invalid(message) }
+        PlanError {
+            context: Vec::new(),
+            ..Self::invalid(message)
+        }
     }
 
     /// A context parameter of the wrong type or value.
@@ -67,8 +70,14 @@ impl PlanError {
             error_code: "legacyQueryException",
             persona: "OPERATOR",
             context: vec![
-                ("errorClass".to_owned(), "org.apache.druid.query.BadQueryContextException".to_owned()),
-                ("legacyErrorCode".to_owned(), "Query context parse failed".to_owned()),
+                (
+                    "errorClass".to_owned(),
+                    "org.apache.druid.query.BadQueryContextException".to_owned(),
+                ),
+                (
+                    "legacyErrorCode".to_owned(),
+                    "Query context parse failed".to_owned(),
+                ),
             ],
             ..Self::invalid(message)
         }
@@ -77,7 +86,10 @@ impl PlanError {
     /// Adds where in the text, to the message and to the context.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
-        self.message = format!("{} (line [{}], column [{}])", self.message, place.line, place.column);
+        self.message = format!(
+            "{} (line [{}], column [{}])",
+            self.message, place.line, place.column
+        );
         for (name, value) in [
             ("line", place.line),
             ("column", place.column),
@@ -95,8 +107,15 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let name = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4) && *distance < candidate.len())
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&name, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, candidate)| {
+            *distance <= 2.max(candidate.len() / 4) && *distance < candidate.len()
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -113,13 +132,19 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let known = valid_fields.iter().map(|field| field.name.as_str());
                 let hint = nearest(&field.name, known).map(|name| format!("; did you mean '{name}'?"));
-                let message = format!("Column '{}' not found in any table{}", field.name, hint.unwrap_or_default());
+                let message = format!(
+                    "Column '{}' not found in any table{}",
+                    field.name,
+                    hint.unwrap_or_default()
+                );
                 located(PlanError::invalid(message), &field.name)
             }
-            SchemaError::AmbiguousReference { field } => {
-                located(PlanError::invalid(format!("Column '{}' is ambiguous", field.name)), &field.name)
-            }
-            SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
+            SchemaError::AmbiguousReference { field } => located(
+                PlanError::invalid(format!("Column '{}' is ambiguous", field.name)),
+                &field.name,
+            ),
+            SchemaError::DuplicateUnqualifiedField { name }
+            | SchemaError::DuplicateQualifiedField { name, .. } => {
                 PlanError::invalid(format!("Duplicate field in SELECT: [{name}]"))
             }
         },
@@ -128,9 +153,11 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             None => PlanError::invalid(error.to_string()),
         },
         DataFusionError::SQL(error, _) => PlanError::parsing(error.to_string()),
-        DataFusionError::NotImplemented(message) => {
-            PlanError { error_code: "unsupported", category: "UNSUPPORTED", ..PlanError::invalid(message.clone()) }
-        }
+        DataFusionError::NotImplemented(message) => PlanError {
+            error_code: "unsupported",
+            category: "UNSUPPORTED",
+            ..PlanError::invalid(message.clone())
+        },
         DataFusionError::Plan(message) => PlanError::invalid(message.clone()),
         other => PlanError::invalid(other.strip_backtrace()),
     }

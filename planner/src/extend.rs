@@ -24,7 +24,10 @@ pub fn inline_signatures(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan
             output.extend_from_slice(closing);
             let span = token.span;
             output.push(TokenWithSpan::new(Token::Comma, span));
-            output.push(TokenWithSpan::new(Token::SingleQuotedString(signature(columns)?), span));
+            output.push(TokenWithSpan::new(
+                Token::SingleQuotedString(signature(columns)?),
+                span,
+            ));
             output.extend_from_slice(arguments);
             rest = after;
             continue;
@@ -87,15 +90,28 @@ fn signature(tokens: &[TokenWithSpan]) -> Result<String, PlanError> {
 
 fn column(tokens: &[TokenWithSpan]) -> Result<serde_json::Value, PlanError> {
     let (name, place) = match tokens.first() {
-        Some(TokenWithSpan { token: Token::Word(word), span }) => (word.value.clone(), place(*span)),
-        _ => return Err(PlanError::parsing("EXTEND expects columns, each a name and a type")),
+        Some(TokenWithSpan {
+            token: Token::Word(word),
+            span,
+        }) => (word.value.clone(), place(*span)),
+        _ => {
+            return Err(PlanError::parsing(
+                "EXTEND expects columns, each a name and a type",
+            ));
+        }
     };
-    let type_text: Vec<String> =
-        tokens.get(1..).unwrap_or_default().iter().map(|token| token.token.to_string()).collect();
+    let type_text: Vec<String> = tokens
+        .get(1..)
+        .unwrap_or_default()
+        .iter()
+        .map(|token| token.token.to_string())
+        .collect();
     let type_text = type_text.join(" ");
     let native = native_of_sql(&type_text).ok_or_else(|| {
-        PlanError::invalid(format!("EXTEND gives column '{name}' the type [{type_text}], which EXTERN has not"))
-            .at(place)
+        PlanError::invalid(format!(
+            "EXTEND gives column '{name}' the type [{type_text}], which EXTERN has not"
+        ))
+        .at(place)
     })?;
     Ok(serde_json::json!({ "name": name, "type": native }))
 }

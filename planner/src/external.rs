@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::common::{Result, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
 use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_storage::format::InputFormat;
 use sarsen_storage::signature::Signature;
@@ -27,17 +29,25 @@ impl RelationPlanner for ExternPlanner {
         relation: TableFactor,
         _: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let TableFactor::TableFunction { expr: Expr::Function(function), alias } = relation else {
+        let TableFactor::TableFunction {
+            expr: Expr::Function(function),
+            alias,
+        } = relation
+        else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let name = function.name.to_string();
         if !name.eq_ignore_ascii_case("EXTERN") {
-            return Err(PlanError::invalid(format!("No table function [{name}]; did you mean EXTERN?")).into());
+            return Err(
+                PlanError::invalid(format!("No table function [{name}]; did you mean EXTERN?")).into(),
+            );
         }
         let table = ExternTable::new(spec(&function)?, self.scans.clone());
         let reference = TableReference::bare("EXTERN");
         let plan = LogicalPlanBuilder::scan(reference, provider_as_source(Arc::new(table)), None)?.build()?;
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            plan, alias,
+        ))))
     }
 }
 
@@ -58,14 +68,22 @@ fn spec(function: &Function) -> Result<ExternSpec, PlanError> {
         }
     };
     Ok(ExternSpec {
-        source: source.parse::<InputSource>().map_err(|error| invalid_field("inputSource", &error))?,
-        format: format.parse::<InputFormat>().map_err(|error| invalid_field("inputFormat", &error))?,
-        signature: signature.parse::<Signature>().map_err(|error| invalid_field("signature", &error))?,
+        source: source
+            .parse::<InputSource>()
+            .map_err(|error| invalid_field("inputSource", &error))?,
+        format: format
+            .parse::<InputFormat>()
+            .map_err(|error| invalid_field("inputFormat", &error))?,
+        signature: signature
+            .parse::<Signature>()
+            .map_err(|error| invalid_field("signature", &error))?,
     })
 }
 
 fn invalid_field(field: &str, reason: &dyn std::fmt::Display) -> PlanError {
-    PlanError::invalid_without_source(format!("Invalid value for the field [{field}]. Reason: [{reason}]"))
+    PlanError::invalid_without_source(format!(
+        "Invalid value for the field [{field}]. Reason: [{reason}]"
+    ))
 }
 
 fn string_arguments(function: &Function) -> Result<Vec<String>, PlanError> {
@@ -80,14 +98,22 @@ fn string_arguments(function: &Function) -> Result<Vec<String>, PlanError> {
                 positional += 1;
                 (positional - 1, value)
             }
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            } => {
                 let position = ["inputSource", "inputFormat", "signature"]
                     .iter()
                     .position(|known| known.eq_ignore_ascii_case(&name.value))
                     .ok_or_else(|| PlanError::invalid(format!("EXTERN has no parameter [{}]", name.value)))?;
                 (position, value)
             }
-            other => return Err(PlanError::invalid(format!("EXTERN takes string literals, found [{other}]"))),
+            other => {
+                return Err(PlanError::invalid(format!(
+                    "EXTERN takes string literals, found [{other}]"
+                )));
+            }
         };
         let text = match value {
             Expr::Value(value) => match &value.value {
@@ -96,7 +122,8 @@ fn string_arguments(function: &Function) -> Result<Vec<String>, PlanError> {
             },
             _ => None,
         };
-        let text = text.ok_or_else(|| PlanError::invalid(format!("EXTERN takes string literals, found [{value}]")))?;
+        let text =
+            text.ok_or_else(|| PlanError::invalid(format!("EXTERN takes string literals, found [{value}]")))?;
         match named.get_mut(position) {
             Some(slot) => *slot = Some(text),
             None => named.push(Some(text)),

@@ -21,7 +21,9 @@ impl Granularity {
     pub fn describe(&self) -> String {
         match self {
             Granularity::All => "AllGranularity".to_owned(),
-            Granularity::Period(period) => format!("{{type=period, period={period}, timeZone=UTC, origin=null}}"),
+            Granularity::Period(period) => {
+                format!("{{type=period, period={period}, timeZone=UTC, origin=null}}")
+            }
         }
     }
 }
@@ -49,7 +51,9 @@ const EXPECTED: &str = "Expected 'SECOND', 'MINUTE', 'FIVE_MINUTE', 'TEN_MINUTE'
                         or TIME_FLOOR()";
 
 fn invalid(text: &str) -> PlanError {
-    PlanError::parsing(format!("Invalid granularity[{text}] specified after PARTITIONED BY clause. {EXPECTED}"))
+    PlanError::parsing(format!(
+        "Invalid granularity[{text}] specified after PARTITIONED BY clause. {EXPECTED}"
+    ))
 }
 
 /// Reads what follows PARTITIONED BY.
@@ -58,8 +62,10 @@ fn invalid(text: &str) -> PlanError {
 /// For anything but a granularity word, an ISO-8601 period in quotes, `FLOOR(__time TO unit)` or
 /// `TIME_FLOOR(__time, 'period')`.
 pub fn parse(tokens: Vec<TokenWithSpan>, end: Location) -> Result<Granularity, PlanError> {
-    let tokens: Vec<TokenWithSpan> =
-        tokens.into_iter().filter(|token| !matches!(token.token, Token::SemiColon | Token::EOF)).collect();
+    let tokens: Vec<TokenWithSpan> = tokens
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::SemiColon | Token::EOF))
+        .collect();
     let words: Vec<Option<String>> = tokens.iter().map(word_of).collect();
     match words.as_slice() {
         [Some(word)] if word == "ALL" => return Ok(Granularity::All),
@@ -72,15 +78,19 @@ pub fn parse(tokens: Vec<TokenWithSpan>, end: Location) -> Result<Granularity, P
 }
 
 fn named(word: &str) -> Option<Granularity> {
-    NAMED.iter().find(|(name, _)| *name == word).map(|(_, period)| Granularity::Period((*period).to_owned()))
+    NAMED
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, period)| Granularity::Period((*period).to_owned()))
 }
 
 fn from_expr(expr: &Expr) -> Result<Granularity, PlanError> {
     let refuse = || invalid(&back_quoted_call(expr));
     match expr {
-        Expr::Floor { expr: argument, field: CeilFloorKind::DateTimeField(unit) } if is_time(argument) => {
-            named(&unit.to_string().to_uppercase()).ok_or_else(refuse)
-        }
+        Expr::Floor {
+            expr: argument,
+            field: CeilFloorKind::DateTimeField(unit),
+        } if is_time(argument) => named(&unit.to_string().to_uppercase()).ok_or_else(refuse),
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => period(text).ok_or_else(refuse),
             _ => Err(refuse()),
@@ -102,7 +112,11 @@ fn back_quoted_call(expr: &Expr) -> String {
     match expr {
         Expr::Function(function) => {
             let arguments: Vec<String> = arguments(&function.args).iter().map(back_quoted).collect();
-            format!("`{}`({})", function.name.to_string().to_uppercase(), arguments.join(", "))
+            format!(
+                "`{}`({})",
+                function.name.to_string().to_uppercase(),
+                arguments.join(", ")
+            )
         }
         other => back_quoted(other),
     }

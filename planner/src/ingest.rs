@@ -41,8 +41,13 @@ const BUCKET_PREFIX_BYTES: u32 = 9;
 /// # Errors
 /// For names that Druid refuses and for tables that are no datasources.
 pub fn target_name(ingest: &Ingest) -> Result<String, PlanError> {
-    let parts: Vec<String> =
-        ingest.target.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.clone()).collect();
+    let parts: Vec<String> = ingest
+        .target
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident())
+        .map(|ident| ident.value.clone())
+        .collect();
     let name = match parts.as_slice() {
         [name] => name,
         [schema, name] if schema == "druid" => name,
@@ -55,7 +60,9 @@ pub fn target_name(ingest: &Ingest) -> Result<String, PlanError> {
         }
     };
     let refuse = |reason: &str| {
-        Err(PlanError::invalid_without_source(format!("Invalid value for field [table]: Value [{name}] {reason}.")))
+        Err(PlanError::invalid_without_source(format!(
+            "Invalid value for field [table]: Value [{name}] {reason}."
+        )))
     };
     if name.trim().is_empty() {
         return refuse("must not be empty");
@@ -66,7 +73,10 @@ pub fn target_name(ingest: &Ingest) -> Result<String, PlanError> {
     if name.starts_with('.') {
         return refuse("cannot start with '.'");
     }
-    if name.chars().any(|character| character.is_whitespace() && character != ' ') {
+    if name
+        .chars()
+        .any(|character| character.is_whitespace() && character != ' ')
+    {
         return refuse("contains illegal whitespace characters");
     }
     Ok(name.clone())
@@ -127,7 +137,10 @@ pub fn check_columns(
         if names.iter().skip(index + 1).any(|other| other == name) {
             return Err(PlanError::invalid(format!("Duplicate field in SELECT: [{name}]")));
         }
-        if [BUCKET, "__boost", "__cluster"].iter().any(|reserved| name.starts_with(reserved)) {
+        if [BUCKET, "__boost", "__cluster"]
+            .iter()
+            .any(|reserved| name.starts_with(reserved))
+        {
             let error = PlanError::invalid(format!("Column name [{name}] is reserved"));
             return Err(match locate(name) {
                 Some(place) => error.at(place),
@@ -158,7 +171,11 @@ pub fn check_columns(
 
 fn output_names(plan: &LogicalPlan, ingest: &Ingest) -> Vec<String> {
     if ingest.columns.is_empty() {
-        plan.schema().fields().iter().map(|field| field.name().clone()).collect()
+        plan.schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
     } else {
         ingest.columns.clone()
     }
@@ -168,32 +185,46 @@ fn output_names(plan: &LogicalPlan, ingest: &Ingest) -> Vec<String> {
 ///
 /// # Errors
 /// For a condition that is not about `__time`, or that cuts a time chunk.
-pub fn replace_intervals(session: &SessionState, ingest: &Ingest) -> Result<Option<Vec<(i64, i64)>>, PlanError> {
+pub fn replace_intervals(
+    session: &SessionState,
+    ingest: &Ingest,
+) -> Result<Option<Vec<(i64, i64)>>, PlanError> {
     let condition = match &ingest.overwrite {
         Overwrite::Nothing => return Ok(None),
         Overwrite::All => return Ok(Some(vec![ETERNITY])),
         Overwrite::Where(condition) => condition,
     };
     let refuse = |reason: &dyn std::fmt::Display| {
-        PlanError::invalid(format!("Invalid OVERWRITE WHERE clause [{}]: {reason}", back_quoted(condition)))
+        PlanError::invalid(format!(
+            "Invalid OVERWRITE WHERE clause [{}]: {reason}",
+            back_quoted(condition)
+        ))
     };
     if let SqlExpr::BinaryOp { left, op, .. } = condition.as_ref()
         && !op.to_string().chars().all(char::is_alphabetic)
         && matches!(left.as_ref(), SqlExpr::Identifier(name) if name.value != TIME)
     {
-        return Err(refuse(&format!("Unsupported operation [{op}] in OVERWRITE WHERE clause.")));
+        return Err(refuse(&format!(
+            "Unsupported operation [{op}] in OVERWRITE WHERE clause."
+        )));
     }
     let mut condition_expr = condition.as_ref().clone();
     rewrite_expr(&mut condition_expr);
-    let schema = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(TIME, timestamp_type(), true)]);
+    let schema =
+        arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(TIME, timestamp_type(), true)]);
     let schema = DFSchema::try_from(schema).map_err(|error| refuse(&error))?;
     let expr = session
         .create_logical_expr_from_sql_expr(
-            datafusion::sql::sqlparser::ast::ExprWithAlias { expr: condition_expr, alias: None },
+            datafusion::sql::sqlparser::ast::ExprWithAlias {
+                expr: condition_expr,
+                alias: None,
+            },
             &schema,
         )
         .map_err(|error| refuse(&error.strip_backtrace()))?;
-    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(schema.clone()))
+        .build();
     let simplifier = ExprSimplifier::new(context);
     let expr = simplifier
         .coerce(expr, &schema)
@@ -220,7 +251,10 @@ fn check_alignment((start, end): (i64, i64), granularity: &Granularity) -> Resul
     }
     Err(PlanError::invalid(format!(
         "OVERWRITE WHERE clause identified interval [{}] which is not aligned with PARTITIONED BY granularity [{}]",
-        sarsen_storage::segment::Interval { start_ms: start, end_ms: end },
+        sarsen_storage::segment::Interval {
+            start_ms: start,
+            end_ms: end
+        },
         granularity.describe()
     )))
 }
@@ -267,7 +301,10 @@ pub fn prepare(
         stored.push(expr.alias(name));
     }
     if time_column == TimeColumn::Epoch {
-        stored.insert(0, lit(ScalarValue::TimestampMillisecond(Some(0), Some("UTC".into()))).alias(TIME));
+        stored.insert(
+            0,
+            lit(ScalarValue::TimestampMillisecond(Some(0), Some("UTC".into()))).alias(TIME),
+        );
     }
     let stored_columns = stored.len();
     let plan = LogicalPlanBuilder::from(plan).project(stored)?.build()?;
@@ -316,7 +353,14 @@ pub fn prepare(
         }
     }
     let plan = LogicalPlanBuilder::from(plan).project(all)?.build()?;
-    Ok(Prepared { plan, stored_columns, has_bucket, time, cluster, shard_columns })
+    Ok(Prepared {
+        plan,
+        stored_columns,
+        has_bucket,
+        time,
+        cluster,
+        shard_columns,
+    })
 }
 
 /// Position of the stored column that a CLUSTERED BY item names, by name or by ordinal; `None` for an expression.
@@ -384,10 +428,17 @@ pub fn close(
     target: &Target,
 ) -> Result<QueryKind> {
     let shuffle = ingest_shuffle(prepared, target.rows_per_segment);
-    let sorted_by_time = prepared.cluster.first().is_some_and(|(column, _)| *column == prepared.time);
+    let sorted_by_time = prepared
+        .cluster
+        .first()
+        .is_some_and(|(column, _)| *column == prepared.time);
     let merge = shuffle.kind.is_sorted() && sorted_by_time;
     let read = builder.read_ingest(open, shuffle, merge)?;
-    let rows: Arc<dyn ExecutionPlan> = if merge { read.plan } else { sorted_for_segment(read.plan, prepared) };
+    let rows: Arc<dyn ExecutionPlan> = if merge {
+        read.plan
+    } else {
+        sorted_for_segment(read.plan, prepared)
+    };
     let granularity = match &ingest.partitioned_by {
         Granularity::All => None,
         Granularity::Period(period) => Some(period.clone()),
@@ -400,7 +451,14 @@ pub fn close(
         granularity: granularity.clone(),
     };
     let sink: Arc<dyn ExecutionPlan> = Arc::new(SegmentSinkExec::new(rows, options));
-    builder.close(Open { plan: sink, single: false, deterministic: true }, None)?;
+    builder.close(
+        Open {
+            plan: sink,
+            single: false,
+            deterministic: true,
+        },
+        None,
+    )?;
     Ok(QueryKind::Ingest(IngestTarget {
         datasource: target.datasource.clone(),
         replace_intervals: target.replace_intervals.clone(),
@@ -423,11 +481,17 @@ fn ingest_shuffle(prepared: &Prepared, rows_per_segment: u64) -> ShuffleSpec {
     }
     key.extend(prepared.cluster.iter().cloned());
     let kind = if prepared.cluster.is_empty() {
-        ShuffleKind::Bucket { target_rows: rows_per_segment }
+        ShuffleKind::Bucket {
+            target_rows: rows_per_segment,
+        }
     } else {
         ShuffleKind::GlobalSort(RangeTarget::TargetRows(rows_per_segment))
     };
-    let bucket_prefix_bytes = if prepared.has_bucket { BUCKET_PREFIX_BYTES } else { 0 };
+    let bucket_prefix_bytes = if prepared.has_bucket {
+        BUCKET_PREFIX_BYTES
+    } else {
+        0
+    };
     let key = key
         .into_iter()
         .map(|(index, name)| KeyColumn {
@@ -437,7 +501,11 @@ fn ingest_shuffle(prepared: &Prepared, rows_per_segment: u64) -> ShuffleSpec {
             nulls: NullOrder::First,
         })
         .collect();
-    ShuffleSpec { kind, key, bucket_prefix_bytes }
+    ShuffleSpec {
+        kind,
+        key,
+        bucket_prefix_bytes,
+    }
 }
 
 /// Rows of each partition sorted as segments are: by time, then by the cluster-by columns.
@@ -445,7 +513,10 @@ fn sorted_for_segment(rows: Arc<dyn ExecutionPlan>, prepared: &Prepared) -> Arc<
     let columns = std::iter::once((prepared.time, TIME.to_owned())).chain(prepared.cluster.iter().cloned());
     let order = LexOrdering::new(columns.map(|(index, name)| PhysicalSortExpr {
         expr: Arc::new(Column::new(&name, index)),
-        options: SortOptions { descending: false, nulls_first: true },
+        options: SortOptions {
+            descending: false,
+            nulls_first: true,
+        },
     }));
     match order {
         Some(order) => Arc::new(SortExec::new(order, rows).with_preserve_partitioning(true)),

@@ -23,12 +23,16 @@ pub enum NotIntervals {
 /// For anything but comparisons of `__time` with literals under AND, OR, NOT and BETWEEN.
 pub fn of_condition(condition: &Expr) -> Result<Vec<(i64, i64)>, NotIntervals> {
     match condition {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-            Ok(intersect(&of_condition(left)?, &of_condition(right)?))
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
-            Ok(union(of_condition(left)?, of_condition(right)?))
-        }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::And,
+            right,
+        }) => Ok(intersect(&of_condition(left)?, &of_condition(right)?)),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => Ok(union(of_condition(left)?, of_condition(right)?)),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => comparison(left, *op, right),
         Expr::Between(between) => {
             time_column(&between.expr)?;
@@ -36,7 +40,11 @@ pub fn of_condition(condition: &Expr) -> Result<Vec<(i64, i64)>, NotIntervals> {
                 &[(literal(&between.low)?, ETERNITY.1)],
                 &[(ETERNITY.0, literal(&between.high)?.saturating_add(1))],
             );
-            Ok(if between.negated { complement(&inside) } else { inside })
+            Ok(if between.negated {
+                complement(&inside)
+            } else {
+                inside
+            })
         }
         Expr::Not(inner) => Ok(complement(&of_condition(inner)?)),
         other => Err(NotIntervals::Expression(other.human_display().to_string())),
@@ -45,13 +53,19 @@ pub fn of_condition(condition: &Expr) -> Result<Vec<(i64, i64)>, NotIntervals> {
 
 /// Intervals that all of `filters` let through; a filter that says nothing about time excludes nothing.
 pub fn of_filters(filters: &[Expr]) -> Vec<(i64, i64)> {
-    filters.iter().filter_map(|filter| of_condition(filter).ok()).fold(vec![ETERNITY], |all, next| intersect(&all, &next))
+    filters
+        .iter()
+        .filter_map(|filter| of_condition(filter).ok())
+        .fold(vec![ETERNITY], |all, next| intersect(&all, &next))
 }
 
 fn comparison(left: &Expr, op: Operator, right: &Expr) -> Result<Vec<(i64, i64)>, NotIntervals> {
     let (op, value) = match (time_column(left), time_column(right)) {
         (Ok(()), _) => (op, literal(right)?),
-        (_, Ok(())) => (op.swap().ok_or_else(|| NotIntervals::Operation(op.to_string()))?, literal(left)?),
+        (_, Ok(())) => (
+            op.swap().ok_or_else(|| NotIntervals::Operation(op.to_string()))?,
+            literal(left)?,
+        ),
         (Err(error), _) => {
             return Err(match op {
                 Operator::Eq | Operator::NotEq => NotIntervals::Operation(op.to_string()),
@@ -83,7 +97,9 @@ fn literal(expr: &Expr) -> Result<i64, NotIntervals> {
     let refuse = || NotIntervals::Expression(expr.human_display().to_string());
     match expr {
         Expr::Literal(value, _) => match value {
-            ScalarValue::TimestampMillisecond(Some(millis), _) | ScalarValue::Int64(Some(millis)) => Ok(*millis),
+            ScalarValue::TimestampMillisecond(Some(millis), _) | ScalarValue::Int64(Some(millis)) => {
+                Ok(*millis)
+            }
             ScalarValue::TimestampNanosecond(Some(nanos), _) => Ok(nanos.div_euclid(1_000_000)),
             _ => Err(refuse()),
         },
@@ -152,12 +168,18 @@ mod tests {
         assert_eq!(of_condition(&day).unwrap(), [(10, 20)]);
         let two = day.clone().or(time().between(lit(20_i64), lit(29_i64)));
         assert_eq!(of_condition(&two).unwrap(), [(10, 30)]);
-        assert_eq!(of_condition(&Expr::Not(Box::new(day))).unwrap(), [(ETERNITY.0, 10), (20, ETERNITY.1)]);
+        assert_eq!(
+            of_condition(&Expr::Not(Box::new(day))).unwrap(),
+            [(ETERNITY.0, 10), (20, ETERNITY.1)]
+        );
     }
 
     #[test]
     fn the_literal_may_stand_on_the_left() {
-        assert_eq!(of_condition(&lit(10_i64).lt_eq(time())).unwrap(), [(10, ETERNITY.1)]);
+        assert_eq!(
+            of_condition(&lit(10_i64).lt_eq(time())).unwrap(),
+            [(10, ETERNITY.1)]
+        );
     }
 
     #[test]

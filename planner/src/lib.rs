@@ -29,6 +29,7 @@ mod types;
 pub use error::{PlanError, PlanPhase};
 pub use plan::{plan, referenced_tables};
 pub use request::{
-    Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind, StatementKind, TableSchema,
+    Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
+    StatementKind, TableSchema,
 };
 pub use tables::ScanTarget;

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{CastKind, DataType, Expr, Query, Value, VisitMut, VisitorMut};
 use sqlparser::ast::TimezoneInfo;
+use sqlparser::ast::{CastKind, DataType, Expr, Query, Value, VisitMut, VisitorMut};
 
 use crate::error::PlanError;
 use crate::extend::place;
@@ -14,7 +14,10 @@ use crate::request::Parameter;
 /// # Errors
 /// When there are fewer values than `?`s, or a value is not of its type.
 pub fn bind(query: &mut Query, parameters: &[Parameter]) -> Result<(), PlanError> {
-    let mut binder = Binder { parameters: parameters.iter(), error: None };
+    let mut binder = Binder {
+        parameters: parameters.iter(),
+        error: None,
+    };
     let _ = VisitMut::visit(query, &mut binder);
     match binder.error {
         Some(error) => Err(error),
@@ -31,7 +34,9 @@ impl VisitorMut for Binder<'_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
+        let Expr::Value(value) = expr else {
+            return ControlFlow::Continue(());
+        };
         if !matches!(&value.value, Value::Placeholder(text) if text == "?") {
             return ControlFlow::Continue(());
         }
@@ -83,6 +88,10 @@ fn literal(parameter: &Parameter) -> Result<Expr, PlanError> {
             Ok(_) => crate::rewrite::call("millis_to_timestamp", vec![cast(DataType::BigInt(None))]),
             Err(_) => cast(DataType::Timestamp(None, TimezoneInfo::None)),
         },
-        _ => return Err(PlanError::invalid(format!("Parameters of type {sql_type} are not supported"))),
+        _ => {
+            return Err(PlanError::invalid(format!(
+                "Parameters of type {sql_type} are not supported"
+            )));
+        }
     })
 }

@@ -50,7 +50,13 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
     let mut query = statement.query().clone();
     parameters::bind(&mut query, &request.parameters)?;
     rewrite::rewrite(&mut query);
-    let planner = Planner { request, statement: &statement, context, settings, scans: Scans::default() };
+    let planner = Planner {
+        request,
+        statement: &statement,
+        context,
+        settings,
+        scans: Scans::default(),
+    };
     planner.plan(query).await
 }
 
@@ -61,8 +67,10 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
 pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
     let statement = statement::parse(sql)?;
     depth::check(&statement.tokens)?;
-    let mut names: BTreeSet<String> =
-        table_references(statement.query())?.iter().map(|table| table.table().to_owned()).collect();
+    let mut names: BTreeSet<String> = table_references(statement.query())?
+        .iter()
+        .map(|table| table.table().to_owned())
+        .collect();
     if let Body::Ingest(ingest) = &statement.body {
         names.insert(ingest::target_name(ingest)?);
     }
@@ -72,7 +80,10 @@ pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
 fn table_references(query: &Query) -> Result<Vec<TableReference>, PlanError> {
     let (tables, _) = resolve_table_references(&datafusion_statement(query), false)
         .map_err(|error| from_datafusion(&error, |_| None))?;
-    Ok(tables.into_iter().filter(|table| !is_table_function(table)).collect())
+    Ok(tables
+        .into_iter()
+        .filter(|table| !is_table_function(table))
+        .collect())
 }
 
 /// EXTERN is resolved by name too.
@@ -81,7 +92,9 @@ fn is_table_function(table: &TableReference) -> bool {
 }
 
 fn datafusion_statement(query: &Query) -> DataFusionStatement {
-    DataFusionStatement::Statement(Box::new(sqlparser::ast::Statement::Query(Box::new(query.clone()))))
+    DataFusionStatement::Statement(Box::new(sqlparser::ast::Statement::Query(Box::new(
+        query.clone(),
+    ))))
 }
 
 struct Planner<'a> {
@@ -95,15 +108,19 @@ struct Planner<'a> {
 impl Planner<'_> {
     async fn plan(&self, query: Query) -> Result<Planned, PlanError> {
         self.check_tables(&query)?;
-        let session =
-            session::session(self.request, &self.scans, PLANNED_PARTITIONS).map_err(|error| self.refused(&error))?;
+        let session = session::session(self.request, &self.scans, PLANNED_PARTITIONS)
+            .map_err(|error| self.refused(&error))?;
         let mut planned = match &self.statement.body {
             Body::Select(_) => self.plan_select(&session, &query).await?,
             Body::Ingest(ingest) => self.plan_ingest(&session, &query, ingest).await?,
         };
         planned.resources = self.resources(&query, planned.datasource.as_deref())?;
         if self.statement.explain {
-            planned.explain = Some(explain::explain(self.statement, &planned.definition, &planned.resources));
+            planned.explain = Some(explain::explain(
+                self.statement,
+                &planned.definition,
+                &planned.resources,
+            ));
             planned.kind = StatementKind::Explain;
         }
         Ok(planned)
@@ -114,13 +131,23 @@ impl Planner<'_> {
         let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
         let physical = self.physical_plan(session, &logical).await?;
         let mut builder = self.builder();
-        let partitions = self.settings.shuffle_partitions.unwrap_or(self.settings.max_workers);
-        let sorted = builder.open_sorted_root(&physical, partitions).map_err(|error| self.refused(&error))?;
+        let partitions = self
+            .settings
+            .shuffle_partitions
+            .unwrap_or(self.settings.max_workers);
+        let sorted = builder
+            .open_sorted_root(&physical, partitions)
+            .map_err(|error| self.refused(&error))?;
         let (open, shuffle) = match sorted {
             Some(sorted) => sorted,
-            None => (builder.open(&physical).map_err(|error| self.refused(&error))?, mix()),
+            None => (
+                builder.open(&physical).map_err(|error| self.refused(&error))?,
+                mix(),
+            ),
         };
-        builder.close(open, Some(shuffle)).map_err(|error| self.refused(&error))?;
+        builder
+            .close(open, Some(shuffle))
+            .map_err(|error| self.refused(&error))?;
         let result_signature = names.fields().iter().map(|field| descriptor(field)).collect();
         let (stages, scans) = builder.finish();
         Ok(Planned {
@@ -156,7 +183,12 @@ impl Planner<'_> {
         let prepared =
             ingest::prepare(session, logical, ingest, checked).map_err(|error| self.refused(&error))?;
         let physical = self.physical_plan(session, &prepared.plan).await?;
-        let stored = prepared.plan.schema().fields().iter().take(prepared.stored_columns);
+        let stored = prepared
+            .plan
+            .schema()
+            .fields()
+            .iter()
+            .take(prepared.stored_columns);
         let stored = stored.map(|field| descriptor(field)).collect();
         let mut builder = self.builder();
         let open = builder.open(&physical).map_err(|error| self.refused(&error))?;
@@ -180,7 +212,11 @@ impl Planner<'_> {
                 kind,
                 result_signature: stored,
             },
-            kind: if ingest.operation() == "INSERT" { StatementKind::Insert } else { StatementKind::Replace },
+            kind: if ingest.operation() == "INSERT" {
+                StatementKind::Insert
+            } else {
+                StatementKind::Replace
+            },
             datasource: Some(datasource),
             replace_intervals,
             resources: Vec::new(),
@@ -199,7 +235,10 @@ impl Planner<'_> {
     }
 
     async fn logical_plan(&self, session: &SessionState, query: &Query) -> Result<LogicalPlan, PlanError> {
-        session.statement_to_plan(datafusion_statement(query)).await.map_err(|error| self.refused(&error))
+        session
+            .statement_to_plan(datafusion_statement(query))
+            .await
+            .map_err(|error| self.refused(&error))
     }
 
     async fn physical_plan(
@@ -207,7 +246,10 @@ impl Planner<'_> {
         session: &SessionState,
         logical: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
-        session.create_physical_plan(logical).await.map_err(|error| self.refused(&error))
+        session
+            .create_physical_plan(logical)
+            .await
+            .map_err(|error| self.refused(&error))
     }
 
     /// Every table that is read must be known.
@@ -275,6 +317,10 @@ impl Planner<'_> {
             Token::Word(word) => word.value == name,
             _ => false,
         };
-        self.statement.tokens.iter().find(names_it).map(|token| place(token.span))
+        self.statement
+            .tokens
+            .iter()
+            .find(names_it)
+            .map(|token| place(token.span))
     }
 }

@@ -31,8 +31,14 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let (argument, unit, name) = match expr {
-            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(unit) } => (expr, unit, "time_floor"),
-            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(unit) } => (expr, unit, "time_ceil"),
+            Expr::Floor {
+                expr,
+                field: CeilFloorKind::DateTimeField(unit),
+            } => (expr, unit, "time_floor"),
+            Expr::Ceil {
+                expr,
+                field: CeilFloorKind::DateTimeField(unit),
+            } => (expr, unit, "time_ceil"),
             _ => return ControlFlow::Continue(()),
         };
         if let Some(period) = period(unit) {
@@ -89,7 +95,10 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect(),
+            args: arguments
+                .into_iter()
+                .map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)))
+                .collect(),
             clauses: Vec::new(),
         }),
         filter: None,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-    SchemaProvider,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
@@ -29,7 +29,10 @@ const SCHEMA: &str = "druid";
 pub fn session(request: &PlanRequest, scans: &Scans, target_partitions: usize) -> Result<SessionState> {
     let schema = MemorySchemaProvider::new();
     for table in &request.tables {
-        schema.register_table(table.name.clone(), Arc::new(DatasourceTable::new(table, scans.clone())))?;
+        schema.register_table(
+            table.name.clone(),
+            Arc::new(DatasourceTable::new(table, scans.clone())),
+        )?;
     }
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
@@ -40,8 +43,8 @@ pub fn session(request: &PlanRequest, scans: &Scans, target_partitions: usize) -
         .with_target_partitions(target_partitions)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA);
-    config.options_mut().sql_parser.recursion_limit =
-        datafusion::config::ConfigNonZeroUsize::try_new(10_000).unwrap_or(config.options().sql_parser.recursion_limit);
+    config.options_mut().sql_parser.recursion_limit = datafusion::config::ConfigNonZeroUsize::try_new(10_000)
+        .unwrap_or(config.options().sql_parser.recursion_limit);
     let mut properties = datafusion::logical_expr::execution_props::ExecutionProps::new();
     properties.query_execution_start_time = DateTime::<Utc>::from_timestamp_millis(request.statement_time_ms);
     Ok(SessionStateBuilder::new()

@@ -45,13 +45,20 @@ impl Settings {
         let rows_per_segment = match integer(context, "rowsPerSegment")? {
             None => DEFAULT_ROWS_PER_SEGMENT,
             Some(rows) => u64::try_from(rows).ok().filter(|rows| *rows > 0).ok_or_else(|| {
-                PlanError::invalid_without_source(format!("rowsPerSegment must be a positive integer, got [{rows}]"))
+                PlanError::invalid_without_source(format!(
+                    "rowsPerSegment must be a positive integer, got [{rows}]"
+                ))
             })?,
         };
         let shuffle_partitions = integer(context, "shufflePartitions")?
             .map(|partitions| u32::try_from(partitions).unwrap_or(1).max(1));
         let max_workers = u32::try_from(tasks - 1).unwrap_or(u32::MAX);
-        Ok(Settings { max_workers, rows_per_segment, shuffle_partitions, sort_merge_join })
+        Ok(Settings {
+            max_workers,
+            rows_per_segment,
+            shuffle_partitions,
+            sort_merge_join,
+        })
     }
 }
 
@@ -79,7 +86,9 @@ fn text(context: &Map<String, Value>, key: &str) -> Result<Option<String>, PlanE
     match context.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(PlanError::bad_context(format!("Expected key [{key}] to be a String, but got [{other}]"))),
+        Some(other) => Err(PlanError::bad_context(format!(
+            "Expected key [{key}] to be a String, but got [{other}]"
+        ))),
     }
 }
 

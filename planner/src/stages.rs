@@ -65,7 +65,13 @@ struct OpenInput {
 
 impl<'a> StageBuilder<'a> {
     pub fn new(options: CutOptions, scans: &'a Scans) -> Self {
-        StageBuilder { options, scans, inputs: Vec::new(), stages: Vec::new(), planned_scans: Vec::new() }
+        StageBuilder {
+            options,
+            scans,
+            inputs: Vec::new(),
+            stages: Vec::new(),
+            planned_scans: Vec::new(),
+        }
     }
 
     /// The open fragment of a whole plan, with the stages below it closed.
@@ -77,8 +83,15 @@ impl<'a> StageBuilder<'a> {
             return match repartition.partitioning() {
                 Partitioning::Hash(keys, _) => {
                     let child = self.open(repartition.input())?;
-                    let (child, key) = keys::with_key_columns(child, keys.iter().map(|key| (Arc::clone(key), None)))?;
-                    let shuffle = ShuffleSpec { kind: ShuffleKind::Hash { partitions: self.hash_partitions() }, key, bucket_prefix_bytes: 0 };
+                    let (child, key) =
+                        keys::with_key_columns(child, keys.iter().map(|key| (Arc::clone(key), None)))?;
+                    let shuffle = ShuffleSpec {
+                        kind: ShuffleKind::Hash {
+                            partitions: self.hash_partitions(),
+                        },
+                        key,
+                        bucket_prefix_bytes: 0,
+                    };
                     let read = self.close_and_read(child, shuffle, Delivery::Partitioned)?;
                     keys::without_key_columns(read, repartition.schema().fields().len())
                 }
@@ -129,18 +142,32 @@ impl<'a> StageBuilder<'a> {
             children.push(open.plan);
         }
         let plan = replace_children_if_necessary(Arc::clone(plan), children)?;
-        Ok(Open { plan, single, deterministic })
+        Ok(Open {
+            plan,
+            single,
+            deterministic,
+        })
     }
 
     /// A union's partitions are those of all its children; a child that would be whole on every worker is gathered
     /// into a stage of its own.
     fn open_union(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
-        let mut open: Vec<Open> = plan.children().into_iter().map(|child| self.open(child)).collect::<Result<_>>()?;
+        let mut open: Vec<Open> = plan
+            .children()
+            .into_iter()
+            .map(|child| self.open(child))
+            .collect::<Result<_>>()?;
         let deterministic = open.iter().all(|child| child.deterministic);
         if open.len() > 1 {
             open = open
                 .into_iter()
-                .map(|child| if child.reads_shuffle_or_constant() { self.gather_anew(child) } else { Ok(child) })
+                .map(|child| {
+                    if child.reads_shuffle_or_constant() {
+                        self.gather_anew(child)
+                    } else {
+                        Ok(child)
+                    }
+                })
                 .collect::<Result<_>>()?;
         }
         let children: Vec<Arc<dyn ExecutionPlan>> = open.into_iter().map(|child| child.plan).collect();
@@ -149,7 +176,11 @@ impl<'a> StageBuilder<'a> {
         } else {
             UnionExec::try_new(children)?
         };
-        Ok(Open { plan: union, single: false, deterministic })
+        Ok(Open {
+            plan: union,
+            single: false,
+            deterministic,
+        })
     }
 
     /// All rows in one partition, at most `fetch` of them.
@@ -165,9 +196,11 @@ impl<'a> StageBuilder<'a> {
             });
         }
         let child = match fetch {
-            Some(fetch) => {
-                Open { plan: Arc::new(LocalLimitExec::new(child.plan, fetch)), deterministic: false, ..child }
-            }
+            Some(fetch) => Open {
+                plan: Arc::new(LocalLimitExec::new(child.plan, fetch)),
+                deterministic: false,
+                ..child
+            },
             None => child,
         };
         let read = self.gather_anew(child)?;
@@ -210,14 +243,26 @@ impl<'a> StageBuilder<'a> {
         merge: bool,
     ) -> Result<Open> {
         let schema = child.plan.schema();
-        let single =
-            matches!(shuffle.kind, ShuffleKind::Mix | ShuffleKind::GlobalSort(RangeTarget::MaxCount(1)));
+        let single = matches!(
+            shuffle.kind,
+            ShuffleKind::Mix | ShuffleKind::GlobalSort(RangeTarget::MaxCount(1))
+        );
         let merge_key: Vec<KeyColumn> = if merge { shuffle.key.clone() } else { Vec::new() };
         let stage = self.close(child, Some(shuffle))?;
         let input = self.inputs.len();
-        self.inputs.push(OpenInput { input: StageInput::Stage { candidates: vec![stage], delivery }, scan: None });
+        self.inputs.push(OpenInput {
+            input: StageInput::Stage {
+                candidates: vec![stage],
+                delivery,
+            },
+            scan: None,
+        });
         let plan = Arc::new(sarsen_engine::ShuffleReadExec::new(input, schema, merge_key, 1));
-        Ok(Open { plan, single, deterministic: true })
+        Ok(Open {
+            plan,
+            single,
+            deterministic: true,
+        })
     }
 
     /// Closes an open fragment as the next stage.
@@ -239,19 +284,31 @@ impl<'a> StageBuilder<'a> {
             .inputs
             .iter()
             .filter_map(|input| match input {
-                StageInput::Stage { candidates, delivery: Delivery::Partitioned } => Some(candidates.clone()),
+                StageInput::Stage {
+                    candidates,
+                    delivery: Delivery::Partitioned,
+                } => Some(candidates.clone()),
                 _ => None,
             })
             .flatten()
             .collect();
-        let mut groups: Vec<u32> = producers.iter().filter_map(|stage| self.group_of(*stage)).collect();
+        let mut groups: Vec<u32> = producers
+            .iter()
+            .filter_map(|stage| self.group_of(*stage))
+            .collect();
         groups.sort_unstable();
-        let Some(first) = groups.first().copied() else { return };
+        let Some(first) = groups.first().copied() else {
+            return;
+        };
         for stage in &mut self.stages {
             if let Some(ShuffleSpec {
                 kind:
-                    ShuffleKind::Hash { partitions: PartitionCount::Measured { group, .. } }
-                    | ShuffleKind::HashLocalSort { partitions: PartitionCount::Measured { group, .. } },
+                    ShuffleKind::Hash {
+                        partitions: PartitionCount::Measured { group, .. },
+                    }
+                    | ShuffleKind::HashLocalSort {
+                        partitions: PartitionCount::Measured { group, .. },
+                    },
                 ..
             }) = &mut stage.shuffle
                 && groups.contains(group)
@@ -263,8 +320,12 @@ impl<'a> StageBuilder<'a> {
 
     fn group_of(&self, stage: StageNumber) -> Option<u32> {
         match self.stages.get(stage.0 as usize)?.shuffle.as_ref()?.kind {
-            ShuffleKind::Hash { partitions: PartitionCount::Measured { group, .. } }
-            | ShuffleKind::HashLocalSort { partitions: PartitionCount::Measured { group, .. } } => Some(group),
+            ShuffleKind::Hash {
+                partitions: PartitionCount::Measured { group, .. },
+            }
+            | ShuffleKind::HashLocalSort {
+                partitions: PartitionCount::Measured { group, .. },
+            } => Some(group),
             _ => None,
         }
     }
@@ -277,7 +338,11 @@ impl<'a> StageBuilder<'a> {
 
 /// The shuffle that brings all rows together.
 pub fn mix() -> ShuffleSpec {
-    ShuffleSpec { kind: ShuffleKind::Mix, key: Vec::new(), bucket_prefix_bytes: 0 }
+    ShuffleSpec {
+        kind: ShuffleKind::Mix,
+        key: Vec::new(),
+        bucket_prefix_bytes: 0,
+    }
 }
 
 /// Whether the operator must see all rows in one partition; the optimiser has put a gathering node below it unless
@@ -295,20 +360,31 @@ fn needs_single_partition(plan: &Arc<dyn ExecutionPlan>) -> bool {
             && plan.output_partitioning().partition_count() == 1;
     }
     let distributions = plan.input_distribution_requirements();
-    distributions
-        .per_child_distributions()
-        .any(|distribution| matches!(distribution, datafusion::physical_expr::Distribution::SinglePartition))
+    distributions.per_child_distributions().any(|distribution| {
+        matches!(
+            distribution,
+            datafusion::physical_expr::Distribution::SinglePartition
+        )
+    })
 }
 
 /// Whether a second run over the same rows in another order gives the same rows.
 fn is_deterministic(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let order_sensitive = ["GlobalLimitExec", "LocalLimitExec", "WindowAggExec", "BoundedWindowAggExec"];
+    let order_sensitive = [
+        "GlobalLimitExec",
+        "LocalLimitExec",
+        "WindowAggExec",
+        "BoundedWindowAggExec",
+    ];
     if order_sensitive.contains(&plan.name()) || plan.fetch().is_some() {
         return false;
     }
     match plan.downcast_ref::<AggregateExec>() {
         Some(aggregate) => aggregate.aggr_expr().iter().all(|function| {
-            !matches!(function.fun().name(), "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value")
+            !matches!(
+                function.fun().name(),
+                "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value"
+            )
         }),
         None => true,
     }

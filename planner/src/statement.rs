@@ -75,7 +75,10 @@ impl Statement {
 /// With line and column, in Druid's words where they are known.
 pub fn parse(sql: &str) -> Result<Statement, PlanError> {
     let tokens = tokenize(sql)?;
-    let mut cursor = Cursor { tokens: extend::inline_signatures(tokens.clone())?, position: 0 };
+    let mut cursor = Cursor {
+        tokens: extend::inline_signatures(tokens.clone())?,
+        position: 0,
+    };
     let mut settings = Vec::new();
     while cursor.eat("SET") {
         settings.push(setting(&mut cursor)?);
@@ -89,17 +92,27 @@ pub fn parse(sql: &str) -> Result<Statement, PlanError> {
         false
     };
     let body = body(&mut cursor)?;
-    Ok(Statement { settings, explain, body, tokens })
+    Ok(Statement {
+        settings,
+        explain,
+        body,
+        tokens,
+    })
 }
 
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, PlanError> {
-    let tokens = Tokenizer::new(&DruidDialect, sql).tokenize_with_location().map_err(|error| {
-        PlanError::parsing(format!(
-            "{} (line [{}], column [{}])",
-            error.message, error.location.line, error.location.column
-        ))
-    })?;
-    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+    let tokens = Tokenizer::new(&DruidDialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| {
+            PlanError::parsing(format!(
+                "{} (line [{}], column [{}])",
+                error.message, error.location.line, error.location.column
+            ))
+        })?;
+    Ok(tokens
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .collect())
 }
 
 fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
@@ -107,11 +120,15 @@ fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
     match first.as_str() {
         "INSERT" | "REPLACE" => Ok(Body::Ingest(Box::new(ingest(cursor)?))),
         "UPSERT" => Err(PlanError::invalid("UPSERT is not supported.")),
-        "DELETE" | "UPDATE" | "MERGE" => Err(PlanError::invalid(format!("Unsupported SQL statement [{first}]"))),
+        "DELETE" | "UPDATE" | "MERGE" => {
+            Err(PlanError::invalid(format!("Unsupported SQL statement [{first}]")))
+        }
         "SELECT" | "WITH" | "VALUES" | "" => {
             let tokens = cursor.rest();
             let text_end = cursor.end();
-            Ok(Body::Select(Box::new(*parse_all(tokens, text_end, |parser| parser.parse_query())?)))
+            Ok(Body::Select(Box::new(*parse_all(tokens, text_end, |parser| {
+                parser.parse_query()
+            })?)))
         }
         _ => Err(cursor.unexpected(&["INSERT", "REPLACE", "EXPLAIN", "SET", "WITH", "SELECT", "VALUES"])),
     }
@@ -126,7 +143,11 @@ fn ingest(cursor: &mut Cursor) -> Result<Ingest, PlanError> {
     cursor.expect("INTO")?;
     let target = object_name(cursor)?;
     let columns = column_list(cursor)?;
-    let overwrite_tokens = if replace { Some(overwrite_clause(cursor)?) } else { None };
+    let overwrite_tokens = if replace {
+        Some(overwrite_clause(cursor)?)
+    } else {
+        None
+    };
     let tokens = cursor.rest();
     let end = cursor.end();
     let (query_tokens, partitioned, clustered) = split_clauses(tokens);
@@ -158,12 +179,20 @@ fn ingest(cursor: &mut Cursor) -> Result<Ingest, PlanError> {
         Some(tokens) => clustered_by(tokens, end)?,
         None => Vec::new(),
     };
-    Ok(Ingest { target, overwrite, columns, query, partitioned_by, clustered_by })
+    Ok(Ingest {
+        target,
+        overwrite,
+        columns,
+        query,
+        partitioned_by,
+        clustered_by,
+    })
 }
 
 fn clustered_by(tokens: Vec<TokenWithSpan>, end: Location) -> Result<Vec<Expr>, PlanError> {
-    let columns: Vec<OrderByExpr> =
-        parse_all(tokens, end, |parser| parser.parse_comma_separated(Parser::parse_order_by_expr))?;
+    let columns: Vec<OrderByExpr> = parse_all(tokens, end, |parser| {
+        parser.parse_comma_separated(Parser::parse_order_by_expr)
+    })?;
     columns
         .into_iter()
         .map(|column| match column.options.asc {
@@ -204,7 +233,8 @@ fn overwrite_clause(cursor: &mut Cursor) -> Result<OverwriteTokens, PlanError> {
     let mut condition = Vec::new();
     let mut depth = 0_i32;
     while let Some(token) = cursor.peek() {
-        let starts_query = depth == 0 && matches!(word_of(token).as_deref(), Some("SELECT" | "WITH" | "VALUES"));
+        let starts_query =
+            depth == 0 && matches!(word_of(token).as_deref(), Some("SELECT" | "WITH" | "VALUES"));
         if starts_query {
             return Ok(OverwriteTokens::Where(condition));
         }
@@ -219,13 +249,19 @@ fn overwrite_clause(cursor: &mut Cursor) -> Result<OverwriteTokens, PlanError> {
 /// Cuts `query PARTITIONED BY … CLUSTERED BY …` apart at parenthesis depth 0.
 fn split_clauses(
     tokens: Vec<TokenWithSpan>,
-) -> (Vec<TokenWithSpan>, Option<Vec<TokenWithSpan>>, Option<Vec<TokenWithSpan>>) {
+) -> (
+    Vec<TokenWithSpan>,
+    Option<Vec<TokenWithSpan>>,
+    Option<Vec<TokenWithSpan>>,
+) {
     let mut parts: [Option<Vec<TokenWithSpan>>; 3] = [Some(Vec::new()), None, None];
     let mut part = 0;
     let mut depth = 0_i32;
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
-        let next_is_by = tokens.peek().is_some_and(|next| word_of(next).as_deref() == Some("BY"));
+        let next_is_by = tokens
+            .peek()
+            .is_some_and(|next| word_of(next).as_deref() == Some("BY"));
         let clause = match word_of(&token).as_deref() {
             Some("PARTITIONED") if depth == 0 && next_is_by => Some(1),
             Some("CLUSTERED") if depth == 0 && next_is_by => Some(2),
@@ -284,7 +320,8 @@ fn object_name(cursor: &mut Cursor) -> Result<ObjectName, PlanError> {
 
 /// `(a, b)` after the target of an INSERT, unless it is a parenthesised query.
 fn column_list(cursor: &mut Cursor) -> Result<Vec<String>, PlanError> {
-    let starts_query = |token: &TokenWithSpan| matches!(word_of(token).as_deref(), Some("SELECT" | "WITH" | "VALUES"));
+    let starts_query =
+        |token: &TokenWithSpan| matches!(word_of(token).as_deref(), Some("SELECT" | "WITH" | "VALUES"));
     let opens = cursor.peek().is_some_and(|token| token.token == Token::LParen);
     let inside = cursor.tokens.get(cursor.position + 1);
     if !opens || inside.is_some_and(|token| starts_query(token) || token.token == Token::LParen) {
@@ -336,7 +373,10 @@ fn literal_json(expr: &Expr) -> Result<serde_json::Value, PlanError> {
             Value::Null => Ok(serde_json::Value::Null),
             _ => Err(refuse()),
         },
-        Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } => match literal_json(expr)? {
+        Expr::UnaryOp {
+            op: sqlparser::ast::UnaryOperator::Minus,
+            expr,
+        } => match literal_json(expr)? {
             serde_json::Value::Number(number) => {
                 serde_json::from_str(&format!("-{number}")).map_err(|_| refuse())
             }
@@ -355,8 +395,9 @@ pub fn parse_all<T>(
     end: Location,
     parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, PlanError> {
-    let mut parser =
-        Parser::new(&DruidDialect).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&DruidDialect)
+        .with_recursion_limit(PARSER_DEPTH)
+        .with_tokens_with_locations(tokens);
     let value = parse(&mut parser).map_err(|error| syntax_error(&parser, &error, end))?;
     while parser.consume_token(&Token::SemiColon) {}
     let rest = parser.peek_token();
@@ -369,10 +410,15 @@ pub fn parse_all<T>(
 fn syntax_error(parser: &Parser<'_>, error: &ParserError, end: Location) -> PlanError {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
-        ParserError::RecursionLimitExceeded => return PlanError::parsing("The statement is nested too deeply"),
+        ParserError::RecursionLimitExceeded => {
+            return PlanError::parsing("The statement is nested too deeply");
+        }
     };
     // sqlparser's errors read `Expected: X, found: Y at Line: l, Column: c`.
-    let expected = text.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found:")).map(|(x, _)| x);
+    let expected = text
+        .strip_prefix("Expected: ")
+        .and_then(|rest| rest.split_once(", found:"))
+        .map(|(x, _)| x);
     match expected {
         Some(expected) => unexpected_token(parser.get_current_token(), end, &[expected]),
         None => PlanError::parsing(text.clone()),
@@ -391,9 +437,11 @@ fn unexpected_token(token: &TokenWithSpan, end: Location, expected: &[&str]) -> 
         location.column,
         options.join(", ")
     ));
-    for (name, value) in
-        [("line", location.line.to_string()), ("column", location.column.to_string()), ("token", found)]
-    {
+    for (name, value) in [
+        ("line", location.line.to_string()),
+        ("column", location.column.to_string()),
+        ("token", found),
+    ] {
         error.context.push((name.to_owned(), value));
     }
     error.context.push(("expected".to_owned(), options.join(", ")));
@@ -407,7 +455,9 @@ struct Cursor {
 
 impl Cursor {
     fn peek(&self) -> Option<&TokenWithSpan> {
-        self.tokens.get(self.position).filter(|token| token.token != Token::EOF)
+        self.tokens
+            .get(self.position)
+            .filter(|token| token.token != Token::EOF)
     }
 
     fn next(&mut self) -> Option<Token> {
@@ -429,7 +479,11 @@ impl Cursor {
     }
 
     fn expect(&mut self, word: &str) -> Result<(), PlanError> {
-        if self.eat(word) { Ok(()) } else { Err(self.unexpected(&[word])) }
+        if self.eat(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[word]))
+        }
     }
 
     fn rest(&mut self) -> Vec<TokenWithSpan> {
@@ -440,7 +494,9 @@ impl Cursor {
 
     /// Where the text ends.
     fn end(&self) -> Location {
-        self.tokens.last().map_or(Location { line: 0, column: 0 }, |token| token.span.end)
+        self.tokens
+            .last()
+            .map_or(Location { line: 0, column: 0 }, |token| token.span.end)
     }
 
     fn unexpected(&self, expected: &[&str]) -> PlanError {

@@ -21,7 +21,11 @@ use crate::types::{signature_descriptors, table_field};
 #[derive(Debug, Clone)]
 pub enum ScanTarget {
     Extern(Arc<ExternSpec>),
-    Table { datasource: String, intervals: Vec<(i64, i64)>, filter: Option<String> },
+    Table {
+        datasource: String,
+        intervals: Vec<(i64, i64)>,
+        filter: Option<String>,
+    },
 }
 
 impl ScanTarget {
@@ -33,7 +37,11 @@ impl ScanTarget {
                 format_json: spec.format.to_json(),
                 signature: signature_descriptors(&spec.signature),
             },
-            ScanTarget::Table { datasource, intervals, filter } => InputDescriptor::Table {
+            ScanTarget::Table {
+                datasource,
+                intervals,
+                filter,
+            } => InputDescriptor::Table {
                 datasource: datasource.clone(),
                 intervals: intervals.clone(),
                 filter: filter.clone(),
@@ -57,7 +65,11 @@ impl Scans {
     }
 
     pub fn get(&self, scan: usize) -> Option<ScanTarget> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(scan).cloned()
+        self.targets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(scan)
+            .cloned()
     }
 }
 
@@ -72,7 +84,11 @@ pub struct ExternTable {
 impl ExternTable {
     pub fn new(spec: ExternSpec, scans: Scans) -> Self {
         let schema = spec.signature.arrow_schema();
-        ExternTable { spec: Arc::new(spec), schema: Arc::new(schema), scans }
+        ExternTable {
+            spec: Arc::new(spec),
+            schema: Arc::new(schema),
+            scans,
+        }
     }
 }
 
@@ -93,10 +109,17 @@ impl TableProvider for ExternTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let projection = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let scan = self.scans.add(ScanTarget::Extern(Arc::clone(&self.spec)));
         let partitions = session.config().target_partitions();
-        Ok(Arc::new(ExternScanExec::try_new(scan, Arc::clone(&self.spec), projection, partitions)?))
+        Ok(Arc::new(ExternScanExec::try_new(
+            scan,
+            Arc::clone(&self.spec),
+            projection,
+            partitions,
+        )?))
     }
 }
 
@@ -112,7 +135,11 @@ pub struct DatasourceTable {
 
 impl DatasourceTable {
     pub fn new(table: &TableSchema, scans: Scans) -> Self {
-        let fields: Vec<_> = table.columns.iter().map(|(name, native)| table_field(name, native)).collect();
+        let fields: Vec<_> = table
+            .columns
+            .iter()
+            .map(|(name, native)| table_field(name, native))
+            .collect();
         DatasourceTable {
             datasource: table.name.clone(),
             schema: Arc::new(Schema::new(fields)),
@@ -157,13 +184,24 @@ impl TableProvider for DatasourceTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let filter = filters.iter().map(|filter| filter.human_display().to_string()).reduce(|all, next| format!("{all} AND {next}"));
+        let filter = filters
+            .iter()
+            .map(|filter| filter.human_display().to_string())
+            .reduce(|all, next| format!("{all} AND {next}"));
         let scan = self.scans.add(ScanTarget::Table {
             datasource: self.datasource.clone(),
             intervals: intervals::of_filters(filters),
             filter,
         });
         let partitions = session.config().target_partitions();
-        segment_scan::scan(scan, &self.schema, self.statistics(), partitions, projection.cloned(), None, limit)
+        segment_scan::scan(
+            scan,
+            &self.schema,
+            self.statistics(),
+            partitions,
+            projection.cloned(),
+            None,
+            limit,
+        )
     }
 }

@@ -29,20 +29,28 @@ fn arrow_type(sql_type: &SqlType) -> Option<DataType> {
         }
         SqlType::DoublePrecision => DataType::Float64,
         SqlType::Float(_) => DataType::Float32,
-        SqlType::TinyInt(_) | SqlType::SmallInt(_) | SqlType::Int(_) | SqlType::Integer(_) | SqlType::BigInt(_) => {
-            DataType::Int64
+        SqlType::TinyInt(_)
+        | SqlType::SmallInt(_)
+        | SqlType::Int(_)
+        | SqlType::Integer(_)
+        | SqlType::BigInt(_) => DataType::Int64,
+        SqlType::Char(_) | SqlType::Character(_) | SqlType::Varchar(_) | SqlType::CharVarying(_) => {
+            DataType::Utf8View
         }
-        SqlType::Char(_) | SqlType::Character(_) | SqlType::Varchar(_) | SqlType::CharVarying(_) => DataType::Utf8View,
-        SqlType::Array(ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _)) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(element)?, true)))
-        }
+        SqlType::Array(
+            ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _),
+        ) => DataType::List(Arc::new(Field::new_list_field(arrow_type(element)?, true))),
         _ => return None,
     })
 }
 
 /// Druid's native type name of an Arrow type.
 pub fn native_type(field: &Field) -> String {
-    if field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "druid.json") {
+    if field
+        .metadata()
+        .get("ARROW:extension:name")
+        .is_some_and(|name| name == "druid.json")
+    {
         return "COMPLEX<json>".to_owned();
     }
     native_data_type(field.data_type())
@@ -51,7 +59,9 @@ pub fn native_type(field: &Field) -> String {
 fn native_data_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 | DataType::Float16 | DataType::Decimal128(..) | DataType::Decimal256(..) => "DOUBLE".to_owned(),
+        DataType::Float64 | DataType::Float16 | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            "DOUBLE".to_owned()
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "STRING".to_owned(),
         DataType::List(element) | DataType::LargeList(element) | DataType::ListView(element) => {
             format!("ARRAY<{}>", native_type(element))
@@ -92,12 +102,19 @@ pub fn table_field(name: &str, native: &str) -> Field {
     if name == "__time" {
         return Field::new(name, timestamp_type(), true);
     }
-    DruidType::parse(native).unwrap_or(DruidType::String).arrow_field(name)
+    DruidType::parse(native)
+        .unwrap_or(DruidType::String)
+        .arrow_field(name)
 }
 
 /// The signature's columns for reports.
 pub fn signature_descriptors(signature: &Signature) -> Vec<ColumnDescriptor> {
-    signature.arrow_schema().fields().iter().map(|field| descriptor(field)).collect()
+    signature
+        .arrow_schema()
+        .fields()
+        .iter()
+        .map(|field| descriptor(field))
+        .collect()
 }
 
 /// Druid's native type of a SQL type in an EXTEND clause; `None` for one that EXTERN has not.
@@ -115,7 +132,9 @@ pub fn native_of_sql(text: &str) -> Option<String> {
     Some(
         match word {
             "VARCHAR" | "CHAR" | "CHARACTER" | "STRING" => "STRING",
-            "BIGINT" | "INTEGER" | "INT" | "SMALLINT" | "TINYINT" | "BOOLEAN" | "TIMESTAMP" | "DATE" => "LONG",
+            "BIGINT" | "INTEGER" | "INT" | "SMALLINT" | "TINYINT" | "BOOLEAN" | "TIMESTAMP" | "DATE" => {
+                "LONG"
+            }
             "DOUBLE" | "DECIMAL" | "NUMERIC" | "DOUBLE PRECISION" => "DOUBLE",
             "FLOAT" | "REAL" => "FLOAT",
             _ => return None,

@@ -10,7 +10,10 @@ use crate::v1;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("a {message} message lacks its field `{field}`")]
-    Missing { message: &'static str, field: &'static str },
+    Missing {
+        message: &'static str,
+        field: &'static str,
+    },
     #[error("cannot read a {kind} out of a message: {reason}")]
     Malformed { kind: &'static str, reason: String },
 }
@@ -45,7 +48,11 @@ pub fn from_kernel<T: DeserializeOwned>(
 
 impl From<WorkOrderId> for v1::WorkOrderRef {
     fn from(id: WorkOrderId) -> Self {
-        v1::WorkOrderRef { stage: id.stage.0, worker: id.worker.0, attempt: id.attempt.0 }
+        v1::WorkOrderRef {
+            stage: id.stage.0,
+            worker: id.worker.0,
+            attempt: id.attempt.0,
+        }
     }
 }
 

@@ -20,7 +20,9 @@ pub fn overlord(
     address: &str,
 ) -> Result<OverlordClient<crate::transport::VersionedChannel>, crate::transport::ConnectError> {
     let client = OverlordClient::new(network.channel(address)?);
-    Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+    Ok(client
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Bytes of a message at the most: reports and catalogues are the large ones.
@@ -31,9 +33,12 @@ pub async fn announce(network: Network, overlord_address: String, node: v1::Node
     let mut was_known = false;
     while !cancel.is_cancelled() {
         let answer = match overlord(&network, &overlord_address) {
-            Ok(mut client) => {
-                client.heartbeat(v1::HeartbeatRequest { node: Some(node.clone()) }).await.map_err(|e| e.to_string())
-            }
+            Ok(mut client) => client
+                .heartbeat(v1::HeartbeatRequest {
+                    node: Some(node.clone()),
+                })
+                .await
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match answer {
@@ -44,7 +49,11 @@ pub async fn announce(network: Network, overlord_address: String, node: v1::Node
             Ok(_) => {}
             Err(error) if was_known => {
                 was_known = false;
-                tracing::warn!(overlord = overlord_address, error, "lost the Overlord, will keep trying");
+                tracing::warn!(
+                    overlord = overlord_address,
+                    error,
+                    "lost the Overlord, will keep trying"
+                );
             }
             Err(error) => tracing::debug!(overlord = overlord_address, error, "no Overlord yet"),
         }

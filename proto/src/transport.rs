@@ -48,7 +48,10 @@ impl Default for ChannelOptions {
 impl ChannelOptions {
     /// For channels that carry long-lived streams: no deadline on a call.
     pub fn streaming() -> Self {
-        ChannelOptions { call_timeout: None, ..Self::default() }
+        ChannelOptions {
+            call_timeout: None,
+            ..Self::default()
+        }
     }
 }
 
@@ -123,7 +126,10 @@ impl Network {
                 channel
             }
         };
-        Ok(tonic::service::interceptor::InterceptedService::new(channel, StampVersion))
+        Ok(tonic::service::interceptor::InterceptedService::new(
+            channel,
+            StampVersion,
+        ))
     }
 }
 
@@ -133,17 +139,24 @@ fn connect(inner: &Inner, address: &str, options: &ChannelOptions) -> Result<Cha
         return Ok(endpoint.connect_lazy());
     }
     let Some(listener) = inner.listeners.get(address).cloned() else {
-        return Err(ConnectError::NoListener { address: address.to_owned() });
+        return Err(ConnectError::NoListener {
+            address: address.to_owned(),
+        });
     };
     let endpoint = endpoint("http://in.process", options)?;
-    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-        let listener = listener.clone();
-        async move {
-            let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-            listener.send(theirs).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-            Ok::<_, io::Error>(TokioIo::new(ours))
-        }
-    })))
+    Ok(
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+            let listener = listener.clone();
+            async move {
+                let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+                listener
+                    .send(theirs)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                Ok::<_, io::Error>(TokioIo::new(ours))
+            }
+        })),
+    )
 }
 
 /// Flow-control windows: a connection's is as large as several streams' together, so that one unread stream cannot
@@ -153,7 +166,9 @@ const CONNECTION_WINDOW: u32 = 256 << 20;
 
 fn endpoint(address: &str, options: &ChannelOptions) -> Result<Endpoint, ConnectError> {
     let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|_| ConnectError::BadAddress { address: address.to_owned() })?
+        .map_err(|_| ConnectError::BadAddress {
+            address: address.to_owned(),
+        })?
         .connect_timeout(options.connect_timeout)
         .concurrency_limit(options.concurrency)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -250,7 +265,10 @@ where
 pub fn is_transient(status: &tonic::Status) -> bool {
     matches!(
         status.code(),
-        tonic::Code::Unavailable | tonic::Code::Aborted | tonic::Code::DeadlineExceeded | tonic::Code::ResourceExhausted
+        tonic::Code::Unavailable
+            | tonic::Code::Aborted
+            | tonic::Code::DeadlineExceeded
+            | tonic::Code::ResourceExhausted
     ) || (status.code() == tonic::Code::Unknown && status.message().contains("transport"))
 }
 
@@ -264,7 +282,9 @@ impl tokio_stream::Stream for PipeListener {
     type Item = Result<Pipe, io::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(cx).map(|pipe| pipe.map(|pipe| Ok(Pipe(pipe))))
+        self.receiver
+            .poll_recv(cx)
+            .map(|pipe| pipe.map(|pipe| Ok(Pipe(pipe))))
     }
 }
 
@@ -279,7 +299,11 @@ impl Connected for Pipe {
 }
 
 impl AsyncRead for Pipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

@@ -16,7 +16,9 @@ pub struct StampVersion;
 
 impl Interceptor for StampVersion {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert(VERSION_HEADER, MetadataValue::from_static(VERSION));
+        request
+            .metadata_mut()
+            .insert(VERSION_HEADER, MetadataValue::from_static(VERSION));
         Ok(request)
     }
 }
@@ -27,7 +29,11 @@ pub struct CheckVersion;
 
 impl Interceptor for CheckVersion {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let theirs = request.metadata().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("none");
+        let theirs = request
+            .metadata()
+            .get(VERSION_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("none");
         if is_compatible(VERSION, theirs) {
             return Ok(request);
         }
@@ -42,7 +48,10 @@ impl Interceptor for CheckVersion {
 pub fn is_compatible(ours: &str, theirs: &str) -> bool {
     let minor = |version: &str| {
         let mut parts = version.split('.');
-        Some((parts.next()?.parse::<u32>().ok()?, parts.next()?.parse::<u32>().ok()?))
+        Some((
+            parts.next()?.parse::<u32>().ok()?,
+            parts.next()?.parse::<u32>().ok()?,
+        ))
     };
     minor(ours).is_some() && minor(ours) == minor(theirs)
 }

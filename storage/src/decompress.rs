@@ -39,7 +39,10 @@ impl Compression {
 
     /// By a file's first bytes.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, compression)| *compression)
+        MAGIC
+            .iter()
+            .find(|(magic, _)| bytes.starts_with(magic))
+            .map(|(_, compression)| *compression)
     }
 }
 
@@ -90,7 +93,10 @@ mod tests {
     fn the_content_tells_the_compression() {
         assert_eq!(read(b"plain".to_vec()).unwrap(), b"plain");
         assert_eq!(read(gzip(b"text")).unwrap(), b"text");
-        assert_eq!(read(zstd::encode_all(b"text".as_slice(), 1).unwrap()).unwrap(), b"text");
+        assert_eq!(
+            read(zstd::encode_all(b"text".as_slice(), 1).unwrap()).unwrap(),
+            b"text"
+        );
         let mut snappy = snap::write::FrameEncoder::new(Vec::new());
         snappy.write_all(b"text").unwrap();
         assert_eq!(read(snappy.into_inner().unwrap()).unwrap(), b"text");

@@ -13,8 +13,14 @@ pub enum StorageError {
     HttpStatus { url: String, status: u16 },
     #[error("HTTP source [{url}] cannot be read: {reason}")]
     Http { url: String, reason: String },
-    #[error("Unable to parse row [{text}] ({file}, line {line}): {reason}")]
-    Row { file: String, line: u64, text: String, reason: String },
+    #[error("Unable to parse row [{text}] (Path: {file}, Record: {record}, Line: {line}): {reason}")]
+    Row {
+        file: String,
+        record: u64,
+        line: u64,
+        text: String,
+        reason: String,
+    },
     #[error("Too many warnings of type CannotParseExternalData generated (max = {max})")]
     TooManyBadRows { max: u64, last: String },
     #[error("cannot write segment [{path}]: {reason}")]
@@ -25,6 +31,9 @@ pub enum StorageError {
 
 impl StorageError {
     pub(crate) fn file(path: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        StorageError::File { path: path.into(), reason: reason.to_string() }
+        StorageError::File {
+            path: path.into(),
+            reason: reason.to_string(),
+        }
     }
 }

@@ -50,7 +50,8 @@ impl FromStr for InputFormat {
     type Err = StorageError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let json: Value = serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
+        let json: Value =
+            serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
         let kind = match json.get("type").and_then(Value::as_str) {
             Some("json") => FormatKind::Json,
             Some("parquet") => FormatKind::Parquet,
@@ -72,22 +73,37 @@ fn delimited(json: &Value, default: u8) -> Result<Delimited, StorageError> {
         None => default,
         Some(text) => match text.as_bytes() {
             [byte] => *byte,
-            _ => return Err(StorageError::Spec(format!("delimiter [{text}] must be a single byte"))),
+            _ => {
+                return Err(StorageError::Spec(format!(
+                    "delimiter [{text}] must be a single byte"
+                )));
+            }
         },
     };
     let columns: Vec<String> = match json.get("columns").and_then(Value::as_array) {
-        Some(columns) => columns.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(columns) => columns
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         None => Vec::new(),
     };
-    let find_columns_from_header =
-        json.get("findColumnsFromHeader").and_then(Value::as_bool).unwrap_or(columns.is_empty());
+    let find_columns_from_header = json
+        .get("findColumnsFromHeader")
+        .and_then(Value::as_bool)
+        .unwrap_or(columns.is_empty());
     let skip_header_rows = json.get("skipHeaderRows").and_then(Value::as_u64).unwrap_or(0);
     if columns.is_empty() && !find_columns_from_header {
         return Err(StorageError::Spec(
             "either [columns] must be given or [findColumnsFromHeader] must be true".to_owned(),
         ));
     }
-    Ok(Delimited { delimiter, columns, find_columns_from_header, skip_header_rows })
+    Ok(Delimited {
+        delimiter,
+        columns,
+        find_columns_from_header,
+        skip_header_rows,
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +116,9 @@ mod tests {
     fn csv_needs_columns_or_a_header() {
         assert!(r#"{"type":"csv","findColumnsFromHeader":false}"#.parse::<InputFormat>().is_err());
         let format: InputFormat = r#"{"type":"csv","columns":["a"],"skipHeaderRows":1}"#.parse().unwrap();
-        let FormatKind::Delimited(delimited) = format.kind else { unreachable!() };
+        let FormatKind::Delimited(delimited) = format.kind else {
+            unreachable!()
+        };
         assert_eq!((delimited.delimiter, delimited.skip_header_rows), (b',', 1));
         assert!(!delimited.find_columns_from_header);
     }
@@ -108,6 +126,11 @@ mod tests {
     #[test]
     fn an_unknown_type_names_the_known_ones() {
         let error = r#"{"type":"nope"}"#.parse::<InputFormat>().unwrap_err();
-        assert!(error.to_string().contains("known type ids = [csv, json, parquet, tsv]"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("known type ids = [csv, json, parquet, tsv]"),
+            "{error}"
+        );
     }
 }

@@ -44,15 +44,21 @@ impl ReadRequest {
     fn columns(&self) -> Vec<(String, DruidType)> {
         match &self.projection {
             None => self.signature.0.clone(),
-            Some(projection) => {
-                projection.iter().filter_map(|index| self.signature.0.get(*index)).cloned().collect()
-            }
+            Some(projection) => projection
+                .iter()
+                .filter_map(|index| self.signature.0.get(*index))
+                .cloned()
+                .collect(),
         }
     }
 
     /// File name for messages.
     fn file(&self) -> &str {
-        if self.split.location.is_empty() { "inline data" } else { &self.split.location }
+        if self.split.location.is_empty() {
+            "inline data"
+        } else {
+            &self.split.location
+        }
     }
 }
 
@@ -116,7 +122,11 @@ const KEPT_TEXTS: usize = 10;
 impl ParseErrors {
     /// `max` rows may fail; any number if it is negative.
     pub fn new(max: i64) -> Self {
-        ParseErrors { max, count: AtomicU64::new(0), texts: Mutex::default() }
+        ParseErrors {
+            max,
+            count: AtomicU64::new(0),
+            texts: Mutex::default(),
+        }
     }
 
     /// Rows that failed.
@@ -137,7 +147,10 @@ impl ParseErrors {
             texts.push(text.clone());
         }
         match u64::try_from(self.max) {
-            Ok(max) if count > max => Err(StorageError::TooManyBadRows { max: max.max(1), last: text }),
+            Ok(max) if count > max => Err(StorageError::TooManyBadRows {
+                max: max.max(1),
+                last: text,
+            }),
             _ => Ok(()),
         }
     }
@@ -151,7 +164,10 @@ pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch
     let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let output = Output { sender, counters: Arc::clone(&request.counters) };
+        let output = Output {
+            sender,
+            counters: Arc::clone(&request.counters),
+        };
         let read = match &request.format.kind {
             FormatKind::Json => json::read(&request, &runtime, &output),
             FormatKind::Delimited(delimited) => delimited::read(&request, delimited, &runtime, &output),

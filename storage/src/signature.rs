@@ -74,9 +74,10 @@ impl DruidType {
     pub fn arrow_field(&self, name: &str) -> Field {
         let field = Field::new(name, self.data_type(), true);
         match self {
-            DruidType::Complex(complex) => {
-                field.with_metadata(HashMap::from([(EXTENSION_NAME.to_owned(), format!("druid.{complex}"))]))
-            }
+            DruidType::Complex(complex) => field.with_metadata(HashMap::from([(
+                EXTENSION_NAME.to_owned(),
+                format!("druid.{complex}"),
+            )])),
             _ => field,
         }
     }
@@ -88,13 +89,21 @@ pub struct Signature(pub Vec<(String, DruidType)>);
 
 impl Signature {
     pub fn arrow_schema(&self) -> Schema {
-        Schema::new(self.0.iter().map(|(name, of_type)| of_type.arrow_field(name)).collect::<Vec<_>>())
+        Schema::new(
+            self.0
+                .iter()
+                .map(|(name, of_type)| of_type.arrow_field(name))
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Druid's JSON.
     pub fn to_json(&self) -> String {
-        let columns: Vec<Value> =
-            self.0.iter().map(|(name, of_type)| json!({ "name": name, "type": of_type.name() })).collect();
+        let columns: Vec<Value> = self
+            .0
+            .iter()
+            .map(|(name, of_type)| json!({ "name": name, "type": of_type.name() }))
+            .collect();
         Value::Array(columns).to_string()
     }
 }
@@ -103,13 +112,18 @@ impl FromStr for Signature {
     type Err = StorageError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value: Value = serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
-        let columns = value.as_array().ok_or_else(|| StorageError::Spec("a signature is a JSON array".to_owned()))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
+        let columns = value
+            .as_array()
+            .ok_or_else(|| StorageError::Spec("a signature is a JSON array".to_owned()))?;
         let column = |column: &Value| {
             let text = |key: &str| column.get(key).and_then(Value::as_str);
             match (text("name"), text("type")) {
                 (Some(name), Some(of_type)) => Ok((name.to_owned(), DruidType::parse(of_type)?)),
-                _ => Err(StorageError::Spec(format!("[{column}] is no column: expected {{\"name\":…, \"type\":…}}"))),
+                _ => Err(StorageError::Spec(format!(
+                    "[{column}] is no column: expected {{\"name\":…, \"type\":…}}"
+                ))),
             }
         };
         Ok(Signature(columns.iter().map(column).collect::<Result<_, _>>()?))
@@ -127,6 +141,10 @@ mod tests {
         let text = r#"[{"name":"a","type":"long"},{"name":"b","type":"ARRAY<string>"},{"name":"c","type":"COMPLEX<json>"}]"#;
         let signature: Signature = text.parse().unwrap();
         assert_eq!(signature.to_json().parse::<Signature>().unwrap(), signature);
-        assert!("[{\"name\":\"a\",\"type\":\"text\"}]".parse::<Signature>().is_err());
+        assert!(
+            "[{\"name\":\"a\",\"type\":\"text\"}]"
+                .parse::<Signature>()
+                .is_err()
+        );
     }
 }

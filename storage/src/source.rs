@@ -85,7 +85,11 @@ pub fn split_files(files: Vec<InputFile>, format: &InputFormat, target_bytes: u6
         let compressed = crate::decompress::Compression::of_name(&file.location).is_some();
         let splittable = is_local && !compressed && size > target_bytes && format.is_splittable();
         if !splittable {
-            splits.push(InputSplit { location: file.location, range: None, bytes: size });
+            splits.push(InputSplit {
+                location: file.location,
+                range: None,
+                bytes: size,
+            });
             continue;
         }
         let count = size.div_ceil(target_bytes.max(1)).max(1);
@@ -107,12 +111,15 @@ impl FromStr for InputSource {
     type Err = StorageError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let json: Value = serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
+        let json: Value =
+            serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
         match json.get("type").and_then(Value::as_str) {
             Some("local") => local(&json),
             Some("http") => http(json),
             Some("inline") => match json.get("data").and_then(Value::as_str) {
-                Some(data) => Ok(InputSource::Inline { data: data.to_owned() }),
+                Some(data) => Ok(InputSource::Inline {
+                    data: data.to_owned(),
+                }),
                 None => Err(StorageError::Spec("an inline source needs [data]".to_owned())),
             },
             Some(other) => Err(StorageError::Spec(format!(
@@ -125,7 +132,11 @@ impl FromStr for InputSource {
 
 fn strings(json: &Value, key: &str) -> Vec<String> {
     let list = json.get(key).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn local(json: &Value) -> Result<InputSource, StorageError> {
@@ -135,10 +146,19 @@ fn local(json: &Value) -> Result<InputSource, StorageError> {
     }
     match json.get("baseDir").and_then(Value::as_str) {
         Some(base_dir) => {
-            let filter = json.get("filter").and_then(Value::as_str).unwrap_or("*").to_owned();
-            Ok(InputSource::Local(LocalSource::Folder { base_dir: base_dir.to_owned(), filter }))
+            let filter = json
+                .get("filter")
+                .and_then(Value::as_str)
+                .unwrap_or("*")
+                .to_owned();
+            Ok(InputSource::Local(LocalSource::Folder {
+                base_dir: base_dir.to_owned(),
+                filter,
+            }))
         }
-        None => Err(StorageError::Spec("a local source needs [files], or [baseDir] with a [filter]".to_owned())),
+        None => Err(StorageError::Spec(
+            "a local source needs [files], or [baseDir] with a [filter]".to_owned(),
+        )),
     }
 }
 
@@ -148,20 +168,41 @@ fn http(json: Value) -> Result<InputSource, StorageError> {
         return Err(StorageError::Spec("an http source needs [uris]".to_owned()));
     }
     for uri in &uris {
-        let parsed = url::Url::parse(uri).map_err(|error| StorageError::Spec(format!("URI [{uri}]: {error}")))?;
+        let parsed =
+            url::Url::parse(uri).map_err(|error| StorageError::Spec(format!("URI [{uri}]: {error}")))?;
         if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(StorageError::Spec(format!("URI [{uri}]: only http and https are supported")));
+            return Err(StorageError::Spec(format!(
+                "URI [{uri}]: only http and https are supported"
+            )));
         }
     }
     let password = match json.get("httpAuthenticationPassword") {
         Some(Value::String(password)) => Some(password.clone()),
-        Some(Value::Object(provider)) => provider.get("password").and_then(Value::as_str).map(str::to_owned),
+        Some(Value::Object(provider)) => provider
+            .get("password")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         _ => None,
     };
-    let headers = json.get("requestHeaders").and_then(Value::as_object).into_iter().flatten();
-    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-    let username = json.get("httpAuthenticationUsername").and_then(Value::as_str).map(str::to_owned);
-    Ok(InputSource::Http(HttpSource { uris, username, password, headers, json }))
+    let headers = json
+        .get("requestHeaders")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    let headers = headers
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let username = json
+        .get("httpAuthenticationUsername")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    Ok(InputSource::Http(HttpSource {
+        uris,
+        username,
+        password,
+        headers,
+        json,
+    }))
 }
 
 impl InputSource {
@@ -185,11 +226,23 @@ impl InputSource {
                 let mut shown = Map::new();
                 shown.insert("type".to_owned(), "http".into());
                 shown.insert("uris".to_owned(), http.uris.clone().into());
-                shown.insert("httpAuthenticationUsername".to_owned(), http.username.clone().into());
-                let password = http.password.as_ref().map(|_| json!({ "type": "default", "password": "********" }));
-                shown.insert("httpAuthenticationPassword".to_owned(), password.unwrap_or(Value::Null));
+                shown.insert(
+                    "httpAuthenticationUsername".to_owned(),
+                    http.username.clone().into(),
+                );
+                let password = http
+                    .password
+                    .as_ref()
+                    .map(|_| json!({ "type": "default", "password": "********" }));
+                shown.insert(
+                    "httpAuthenticationPassword".to_owned(),
+                    password.unwrap_or(Value::Null),
+                );
                 if !http.headers.is_empty() {
-                    let names = http.headers.iter().map(|(name, _)| (name.clone(), "********".into()));
+                    let names = http
+                        .headers
+                        .iter()
+                        .map(|(name, _)| (name.clone(), "********".into()));
                     shown.insert("requestHeaders".to_owned(), Value::Object(names.collect()));
                 }
                 Value::Object(shown)
@@ -217,10 +270,16 @@ mod tests {
     #[test]
     fn only_large_uncompressed_files_are_split() {
         let format: InputFormat = r#"{"type":"json"}"#.parse().unwrap();
-        let file = |location: &str, size| InputFile { location: location.to_owned(), size: Some(size) };
+        let file = |location: &str, size| InputFile {
+            location: location.to_owned(),
+            size: Some(size),
+        };
         let files = vec![file("/a.json", 250), file("/b.json.gz", 250), file("/c.json", 10)];
         let splits = split_files(files, &format, 100);
         let ranges: Vec<_> = splits.iter().map(|split| split.range).collect();
-        assert_eq!(ranges, [Some((0, 83)), Some((83, 166)), Some((166, 250)), None, None]);
+        assert_eq!(
+            ranges,
+            [Some((0, 83)), Some((83, 166)), Some((166, 250)), None, None]
+        );
     }
 }

@@ -35,7 +35,11 @@ pub struct OrderCounters {
 #[derive(Debug)]
 enum InputCounters {
     External(Arc<ReadCounters>),
-    Stage { partitions: Vec<PartitionNumber>, merged: bool, pulled: Vec<Arc<PullCounters>> },
+    Stage {
+        partitions: Vec<PartitionNumber>,
+        merged: bool,
+        pulled: Vec<Arc<PullCounters>>,
+    },
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -124,7 +128,9 @@ impl OrderCounters {
     pub fn snapshot(&self) -> CounterSnapshot {
         let mut snapshot = CounterSnapshot::default();
         for (number, input) in lock(&self.inputs).iter().enumerate() {
-            snapshot.channels.insert(format!("input{number}"), input.channel());
+            snapshot
+                .channels
+                .insert(format!("input{number}"), input.channel());
         }
         if self.segments.is_none() {
             let mut output = ChannelCounters::default();
@@ -136,7 +142,11 @@ impl OrderCounters {
         if let Some(sizes) = lock(&self.sizes).as_ref() {
             let mut shuffle = ChannelCounters::default();
             for (partition, size) in sizes {
-                let channel = Channel { rows: size.rows, bytes: size.bytes, frames: size.rows.div_ceil(8192) };
+                let channel = Channel {
+                    rows: size.rows,
+                    bytes: size.bytes,
+                    frames: size.rows.div_ceil(8192),
+                };
                 add(&mut shuffle, partition.0 as usize, channel);
             }
             snapshot.channels.insert("shuffle".to_owned(), shuffle);
@@ -161,13 +171,26 @@ impl OrderCounters {
                 rows_pushed: self.segments_pushed.load(Ordering::Relaxed),
             });
         }
-        let wall = self.ended.get().copied().unwrap_or_else(Instant::now).duration_since(self.started);
+        let wall = self
+            .ended
+            .get()
+            .copied()
+            .unwrap_or_else(Instant::now)
+            .duration_since(self.started);
         let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
-        snapshot.cpu.insert("main".to_owned(), CpuCounters { cpu_ns: self.cpu_ns.load(Ordering::Relaxed), wall_ns });
+        snapshot.cpu.insert(
+            "main".to_owned(),
+            CpuCounters {
+                cpu_ns: self.cpu_ns.load(Ordering::Relaxed),
+                wall_ns,
+            },
+        );
         if let Some(errors) = self.parse_errors.get()
             && errors.count() > 0
         {
-            snapshot.warnings.insert("CannotParseExternalData".to_owned(), errors.count());
+            snapshot
+                .warnings
+                .insert("CannotParseExternalData".to_owned(), errors.count());
         }
         snapshot.spilled_bytes = self.spilled.load(Ordering::Relaxed);
         snapshot
@@ -184,14 +207,22 @@ impl InputCounters {
                 counters.files.push(read.files());
                 counters.total_files.push(read.total_files());
             }
-            InputCounters::Stage { partitions, merged, pulled } => {
+            InputCounters::Stage {
+                partitions,
+                merged,
+                pulled,
+            } => {
                 for (index, counted) in pulled.iter().enumerate() {
                     let channel = Channel {
                         rows: counted.rows.load(Ordering::Relaxed),
                         bytes: counted.bytes.load(Ordering::Relaxed),
                         frames: counted.frames.load(Ordering::Relaxed),
                     };
-                    let number = if *merged { Some(0) } else { partitions.get(index).map(|number| number.0 as usize) };
+                    let number = if *merged {
+                        Some(0)
+                    } else {
+                        partitions.get(index).map(|number| number.0 as usize)
+                    };
                     add(&mut counters, number.unwrap_or(index), channel);
                 }
             }

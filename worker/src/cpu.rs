@@ -16,7 +16,10 @@ pub struct CpuTimed<F> {
 
 impl<F> CpuTimed<F> {
     pub fn new(future: F, counters: Arc<OrderCounters>) -> Self {
-        CpuTimed { future: Box::pin(future), counters }
+        CpuTimed {
+            future: Box::pin(future),
+            counters,
+        }
     }
 }
 

@@ -70,9 +70,12 @@ impl TaskEnvironment {
         incarnation: Incarnation,
         settings: TaskSettings,
     ) -> datafusion::common::Result<Arc<Self>> {
-        let spill_dir = process.spill_dir.join(format!("query-{query_id}-worker{worker}_{incarnation}"));
+        let spill_dir = process
+            .spill_dir
+            .join(format!("query-{query_id}-worker{worker}_{incarnation}"));
         std::fs::create_dir_all(&spill_dir)?;
-        let store_bytes = settings.memory_bytes.unwrap_or(process.task_memory) / STORE_SHARE.1 * STORE_SHARE.0;
+        let store_bytes =
+            settings.memory_bytes.unwrap_or(process.task_memory) / STORE_SHARE.1 * STORE_SHARE.0;
         let resources = TaskResources {
             memory_bytes: settings.memory_bytes.unwrap_or(process.task_memory) - store_bytes,
             spill_dir: spill_dir.clone(),
@@ -96,7 +99,11 @@ impl TaskEnvironment {
     /// Where the blocks of one work order go.
     pub fn block_store(&self, order: WorkOrderId) -> BlockStore {
         let name = format!("stage{}-attempt{}.shuffle", order.stage, order.attempt);
-        BlockStore::new(Arc::clone(&self.store_memory), self.spill_dir.join(name), Arc::clone(&self.spilled))
+        BlockStore::new(
+            Arc::clone(&self.store_memory),
+            self.spill_dir.join(name),
+            Arc::clone(&self.spilled),
+        )
     }
 
     /// Bytes that one writer gathers before it sorts a run.
@@ -131,7 +138,8 @@ pub struct TaskSettings {
 impl TaskSettings {
     /// From the query context's JSON; what is not there has its default.
     pub fn parse(context_json: &str) -> Self {
-        let context: serde_json::Map<String, serde_json::Value> = serde_json::from_str(context_json).unwrap_or_default();
+        let context: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(context_json).unwrap_or_default();
         let integer = |key: &str| match context.get(key) {
             Some(serde_json::Value::Number(number)) => number.as_i64(),
             Some(serde_json::Value::String(text)) => text.parse().ok(),

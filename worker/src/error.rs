@@ -36,5 +36,7 @@ pub fn classify(error: &DataFusionError) -> RunError {
             return RunError::Fault(crate::storage_fault::fault_of(error));
         }
     }
-    RunError::Fault(Fault::UnknownError { message: root.strip_backtrace() })
+    RunError::Fault(Fault::UnknownError {
+        message: root.strip_backtrace(),
+    })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
-    PollInfo, PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use futures::Stream;
 use prost::Message;
@@ -43,30 +43,47 @@ impl ShuffleFlight {
     }
 
     fn pull(&self, ticket: &v1::PartitionTicket) -> Result<Vec<FlightData>, Status> {
-        let order = ticket.producer.as_ref().ok_or_else(|| Status::invalid_argument("the ticket names no producer"))?;
-        let key = OutputKey { query_id: ticket.query_id.clone(), order: order.into() };
-        let output = self
-            .store
-            .get(&key)
-            .ok_or_else(|| Status::not_found(format!("no output of {} of query {}", key.order, key.query_id)))?;
+        let order = ticket
+            .producer
+            .as_ref()
+            .ok_or_else(|| Status::invalid_argument("the ticket names no producer"))?;
+        let key = OutputKey {
+            query_id: ticket.query_id.clone(),
+            order: order.into(),
+        };
+        let output = self.store.get(&key).ok_or_else(|| {
+            Status::not_found(format!("no output of {} of query {}", key.order, key.query_id))
+        })?;
         answer(&output, ticket)
     }
 }
 
 fn answer(output: &Output, ticket: &v1::PartitionTicket) -> Result<Vec<FlightData>, Status> {
     let empty = Vec::new();
-    let runs: &[Run] = output.partitions.get(ticket.partition as usize).map_or(&empty, |partition| &partition.runs);
+    let runs: &[Run] = output
+        .partitions
+        .get(ticket.partition as usize)
+        .map_or(&empty, |partition| &partition.runs);
     let mut messages = Vec::new();
     let mut next_batch = ticket.first_batch;
     let mut sent = 0;
-    let blocks = runs.get(ticket.run as usize).map(|run| run.blocks.as_slice()).unwrap_or_default();
+    let blocks = runs
+        .get(ticket.run as usize)
+        .map(|run| run.blocks.as_slice())
+        .unwrap_or_default();
     let first = usize::try_from(ticket.first_batch).unwrap_or(usize::MAX);
     for block in blocks.iter().skip(first) {
         if sent > 0 && sent + block.bytes > u64::from(ticket.max_bytes) {
             break;
         }
-        let frame = block.frame().map_err(|error| Status::internal(error.to_string()))?;
-        messages.push(FlightData { data_header: frame.header, data_body: frame.body, ..Default::default() });
+        let frame = block
+            .frame()
+            .map_err(|error| Status::internal(error.to_string()))?;
+        messages.push(FlightData {
+            data_header: frame.header,
+            data_body: frame.body,
+            ..Default::default()
+        });
         sent += block.bytes;
         next_batch += 1;
     }
@@ -75,7 +92,10 @@ fn answer(output: &Output, ticket: &v1::PartitionTicket) -> Result<Vec<FlightDat
         end: next_batch >= blocks.len() as u64,
         runs: u32::try_from(runs.len()).unwrap_or(u32::MAX),
     };
-    messages.push(FlightData { app_metadata: end.encode_to_vec().into(), ..Default::default() });
+    messages.push(FlightData {
+        app_metadata: end.encode_to_vec().into(),
+        ..Default::default()
+    });
     Ok(messages)
 }
 
@@ -99,9 +119,14 @@ impl FlightService for ShuffleFlight {
         let messages = tokio::task::spawn_blocking(move || this.pull(&ticket))
             .await
             .map_err(|error| Status::internal(error.to_string()))??;
-        let bytes: usize = messages.iter().map(|message| message.data_header.len() + message.data_body.len()).sum();
+        let bytes: usize = messages
+            .iter()
+            .map(|message| message.data_header.len() + message.data_body.len())
+            .sum();
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))
+        Ok(Response::new(Box::pin(futures::stream::iter(
+            messages.into_iter().map(Ok),
+        ))))
     }
 
     async fn handshake(

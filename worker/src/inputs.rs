@@ -36,11 +36,22 @@ impl StageReader {
         };
         let piece = |partition: &PartitionNumber, producer: &Producer| Piece {
             query_id: self.query_id.clone(),
-            producer: WorkOrderId { stage: self.stage, worker: producer.worker, attempt: producer.attempt },
+            producer: WorkOrderId {
+                stage: self.stage,
+                worker: producer.worker,
+                attempt: producer.attempt,
+            },
             partition: *partition,
             address: producer.address.clone(),
         };
-        partitions.iter().flat_map(|partition| self.producers.iter().map(move |producer| piece(partition, producer))).collect()
+        partitions
+            .iter()
+            .flat_map(|partition| {
+                self.producers
+                    .iter()
+                    .map(move |producer| piece(partition, producer))
+            })
+            .collect()
     }
 }
 
@@ -49,14 +60,22 @@ impl ShuffleReader for StageReader {
         if self.merged { 1 } else { self.partitions.len() }
     }
 
-    fn open(&self, partition: usize, schema: SchemaRef) -> BoxFuture<'static, Result<Vec<SendableRecordBatchStream>>> {
+    fn open(
+        &self,
+        partition: usize,
+        schema: SchemaRef,
+    ) -> BoxFuture<'static, Result<Vec<SendableRecordBatchStream>>> {
         let pieces = self.pieces(partition);
         let puller = self.puller.clone();
         let counters = self.counters.get(partition).cloned().unwrap_or_default();
         async move {
             let mut streams = Vec::new();
             for piece in pieces {
-                streams.extend(puller.open(piece, Arc::clone(&schema), Arc::clone(&counters)).await?);
+                streams.extend(
+                    puller
+                        .open(piece, Arc::clone(&schema), Arc::clone(&counters))
+                        .await?,
+                );
             }
             Ok(streams)
         }

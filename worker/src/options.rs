@@ -43,12 +43,16 @@ pub struct Options {
 impl Options {
     /// Deep storage as set or by default.
     pub fn deep_storage(&self) -> String {
-        self.deep_storage.clone().unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
+        self.deep_storage
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
     }
 
     /// Spill folder as set or by default.
     pub fn spill_dir(&self) -> PathBuf {
-        self.spill_dir.clone().unwrap_or_else(|| self.data_dir.join("spill"))
+        self.spill_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("spill"))
     }
 
     /// Bytes that this process may use.
@@ -93,18 +97,31 @@ impl FromStr for MemorySize {
             "%" => return Ok(MemorySize::Percent(number)),
             _ => return Err(refuse()),
         };
-        number.checked_mul(1 << shift).map(MemorySize::Bytes).ok_or_else(refuse)
+        number
+            .checked_mul(1 << shift)
+            .map(MemorySize::Bytes)
+            .ok_or_else(refuse)
     }
 }
 
 /// Bytes that the container or the machine allows.
 fn available_memory() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let cgroup = limits.iter().filter_map(|path| read(path)?.trim().parse::<u64>().ok()).min();
+    let limits = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let cgroup = limits
+        .iter()
+        .filter_map(|path| read(path)?.trim().parse::<u64>().ok())
+        .min();
     let machine = read("/proc/meminfo").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+        line.split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|kilobytes| kilobytes << 10)
     });
     let machine = machine.unwrap_or(4 << 30);
     cgroup.map_or(machine, |cgroup| cgroup.min(machine))

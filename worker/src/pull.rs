@@ -51,7 +51,8 @@ pub struct PullCounters {
 impl PullCounters {
     fn count(&self, batch: &RecordBatch) {
         self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        self.bytes.fetch_add(frames::live_bytes(batch) as u64, Ordering::Relaxed);
+        self.bytes
+            .fetch_add(frames::live_bytes(batch) as u64, Ordering::Relaxed);
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -84,8 +85,13 @@ impl Puller {
     ) -> Result<Vec<SendableRecordBatchStream>> {
         match &self.local {
             Some((address, store)) if *address == piece.address => {
-                let key = OutputKey { query_id: piece.query_id.clone(), order: piece.producer };
-                let output = store.get(&key).ok_or_else(|| unavailable(&piece, "this process has no such output"))?;
+                let key = OutputKey {
+                    query_id: piece.query_id.clone(),
+                    order: piece.producer,
+                };
+                let output = store
+                    .get(&key)
+                    .ok_or_else(|| unavailable(&piece, "this process has no such output"))?;
                 Ok(local_streams(&output, &piece, &schema, &counters))
             }
             _ => self.remote_streams(piece, schema, counters).await,
@@ -112,7 +118,8 @@ impl Puller {
                 counters: Arc::clone(&counters),
             };
             let rows = futures::stream::try_unfold(state, RemoteRun::next);
-            streams.push(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows)) as SendableRecordBatchStream);
+            streams.push(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows))
+                as SendableRecordBatchStream);
         }
         Ok(streams)
     }
@@ -126,7 +133,9 @@ impl Puller {
             first_batch,
             max_bytes: MAX_PULL_BYTES,
         };
-        let ticket = Ticket { ticket: ticket.encode_to_vec().into() };
+        let ticket = Ticket {
+            ticket: ticket.encode_to_vec().into(),
+        };
         let mut attempt = 1;
         let mut pause = std::time::Duration::from_millis(20);
         loop {
@@ -142,26 +151,41 @@ impl Puller {
         }
     }
 
-    async fn pull_once(&self, piece: &Piece, ticket: Ticket, schema: &SchemaRef) -> Result<Pulled, tonic::Status> {
-        let channel =
-            self.network.streaming_channel(&piece.address).map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+    async fn pull_once(
+        &self,
+        piece: &Piece,
+        ticket: Ticket,
+        schema: &SchemaRef,
+    ) -> Result<Pulled, tonic::Status> {
+        let channel = self
+            .network
+            .streaming_channel(&piece.address)
+            .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
         let mut client = FlightServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let mut messages = client.do_get(ticket).await?.into_inner();
-        let mut pulled = Pulled { batches: VecDeque::new(), end: v1::PullEnd::default() };
+        let mut pulled = Pulled {
+            batches: VecDeque::new(),
+            end: v1::PullEnd::default(),
+        };
         while let Some(message) = messages.message().await? {
             if !message.app_metadata.is_empty() {
                 pulled.end = v1::PullEnd::decode(message.app_metadata)
                     .map_err(|error| tonic::Status::data_loss(error.to_string()))?;
                 return Ok(pulled);
             }
-            let frame = Frame { header: message.data_header, body: message.data_body };
+            let frame = Frame {
+                header: message.data_header,
+                body: message.data_body,
+            };
             let batch = frames::decode(&frame, Arc::clone(schema))
                 .map_err(|error| tonic::Status::data_loss(error.to_string()))?;
             pulled.batches.push_back(batch);
         }
-        Err(tonic::Status::unavailable("the answer ended before its end was said"))
+        Err(tonic::Status::unavailable(
+            "the answer ended before its end was said",
+        ))
     }
 }
 
@@ -198,7 +222,11 @@ impl RemoteRun {
                     pulled.end.next_batch
                 }
             };
-            self.pulled = Some(self.puller.pull(&self.piece, self.run, from, &self.schema).await?);
+            self.pulled = Some(
+                self.puller
+                    .pull(&self.piece, self.run, from, &self.schema)
+                    .await?,
+            );
         }
     }
 }
@@ -209,7 +237,10 @@ fn local_streams(
     schema: &SchemaRef,
     counters: &Arc<PullCounters>,
 ) -> Vec<SendableRecordBatchStream> {
-    let runs = output.partitions.get(piece.partition.0 as usize).map(|partition| partition.runs.clone());
+    let runs = output
+        .partitions
+        .get(piece.partition.0 as usize)
+        .map(|partition| partition.runs.clone());
     runs.unwrap_or_default()
         .into_iter()
         .map(|run| {

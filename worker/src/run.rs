@@ -84,8 +84,11 @@ pub async fn run(
     counters.start(partitions);
     match &order.shuffle {
         None => {
-            let written = for_each_partition(task, counters, &plan, cancel, |_| Ok(Segments(Vec::new()))).await?;
-            Ok(Outcome::Segments(written.into_iter().flat_map(|segments| segments.0).collect()))
+            let written =
+                for_each_partition(task, counters, &plan, cancel, |_| Ok(Segments(Vec::new()))).await?;
+            Ok(Outcome::Segments(
+                written.into_iter().flat_map(|segments| segments.0).collect(),
+            ))
         }
         Some(shuffle) => {
             let context = Arc::new(WriterContext {
@@ -97,7 +100,11 @@ pub async fn run(
                 max_buckets: MAX_BUCKETS,
             });
             let writers = for_each_partition(task, counters, &plan, cancel, |partition| {
-                Ok(Shuffled { writer: Writer::new(&context)?, counters: Arc::clone(counters), partition })
+                Ok(Shuffled {
+                    writer: Writer::new(&context)?,
+                    counters: Arc::clone(counters),
+                    partition,
+                })
             })
             .await?;
             let mut writers: Vec<Writer> = writers.into_iter().map(|shuffled| shuffled.writer).collect();
@@ -107,7 +114,12 @@ pub async fn run(
                 writers.push(empty);
             }
             if !shuffle.kind.needs_boundaries() {
-                return Ok(Outcome::Output(assemble(&context, writers, None, order.id.worker)?));
+                return Ok(Outcome::Output(assemble(
+                    &context,
+                    writers,
+                    None,
+                    order.id.worker,
+                )?));
             }
             let mut statistics = KeyStatistics::default();
             for writer in &mut writers {
@@ -115,7 +127,11 @@ pub async fn run(
                     statistics.merge(&of_writer);
                 }
             }
-            let uncut = Uncut { context, writers, statistics };
+            let uncut = Uncut {
+                context,
+                writers,
+                statistics,
+            };
             match &order.boundaries {
                 Some(boundaries) => Ok(Outcome::Output(uncut.cut(boundaries, order)?)),
                 None => Ok(Outcome::Uncut(uncut)),
@@ -126,9 +142,10 @@ pub async fn run(
 
 /// The sampling of keys depends on nothing but the query and the place in it.
 fn seed(query_id: &str, order: &WorkOrder) -> u64 {
-    query_id.bytes().fold(u64::from(order.id.stage.0) << 32 | u64::from(order.id.worker.0), |seed, byte| {
-        seed.rotate_left(5).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(byte)
-    })
+    query_id.bytes().fold(
+        u64::from(order.id.stage.0) << 32 | u64::from(order.id.worker.0),
+        |seed, byte| seed.rotate_left(5).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(byte),
+    )
 }
 
 /// Takes the batches of one partition.
@@ -180,7 +197,11 @@ async fn for_each_partition<S: PartitionSink>(
     for partition in 0..partitions {
         let mut sink = make_sink(partition)?;
         let (plan, context) = (Arc::clone(plan), Arc::clone(&task.context));
-        let (cores, cancel, counters) = (Arc::clone(&task.process.cores), cancel.clone(), Arc::clone(counters));
+        let (cores, cancel, counters) = (
+            Arc::clone(&task.process.cores),
+            cancel.clone(),
+            Arc::clone(counters),
+        );
         running.spawn_on(
             async move {
                 let work = async {
@@ -249,8 +270,9 @@ fn bind_inputs(
                 let mut external = Vec::new();
                 let mut segments = Vec::new();
                 for split in splits {
-                    let payload = serde_json::from_slice(&split.payload)
-                        .map_err(|error| DataFusionError::Internal(format!("unreadable input split: {error}")))?;
+                    let payload = serde_json::from_slice(&split.payload).map_err(|error| {
+                        DataFusionError::Internal(format!("unreadable input split: {error}"))
+                    })?;
                     match payload {
                         SplitPayload::External(split) => external.push(split),
                         SplitPayload::Segment(file) => segments.push(file),
@@ -264,9 +286,18 @@ fn bind_inputs(
                     counters.parse_errors(task.max_parse_exceptions),
                 );
                 let segments = spread(segments, task.process.core_count);
-                inputs.push(FragmentInput::Splits { external: Arc::new(external), segments });
+                inputs.push(FragmentInput::Splits {
+                    external: Arc::new(external),
+                    segments,
+                });
             }
-            InputSlice::Partitions { stage, partitions, producers, merged, .. } => {
+            InputSlice::Partitions {
+                stage,
+                partitions,
+                producers,
+                merged,
+                ..
+            } => {
                 let count = if *merged { 1 } else { partitions.len() };
                 let pulled: Vec<Arc<PullCounters>> = (0..count).map(|_| Arc::default()).collect();
                 counters.add_stage(partitions, *merged, &pulled);
@@ -297,7 +328,12 @@ fn bind_inputs(
 /// Files in groups of about equal bytes, one for each core; at least one group.
 fn spread(mut files: Vec<SegmentFile>, groups: usize) -> Vec<Vec<SegmentFile>> {
     let mut spread = vec![(0_u64, Vec::new()); groups.clamp(1, files.len().max(1))];
-    files.sort_by(|left, right| right.bytes.cmp(&left.bytes).then_with(|| left.path.cmp(&right.path)));
+    files.sort_by(|left, right| {
+        right
+            .bytes
+            .cmp(&left.bytes)
+            .then_with(|| left.path.cmp(&right.path))
+    });
     for file in files {
         if let Some((bytes, group)) = spread.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             *bytes += file.range.map_or(file.bytes, |(start, end)| end.abs_diff(start));

@@ -58,11 +58,18 @@ const QUEUE: usize = 1024;
 ///
 /// # Errors
 /// When an address, folder or URL of the options cannot be used.
-pub async fn start(options: Options, network: Network, shutdown: CancellationToken) -> Result<Started, WorkerError> {
+pub async fn start(
+    options: Options,
+    network: Network,
+    shutdown: CancellationToken,
+) -> Result<Started, WorkerError> {
     let (address, binding) = network
         .bind(&options.grpc_addr)
         .await
-        .map_err(|error| WorkerError::Bind { address: options.grpc_addr.clone(), error })?;
+        .map_err(|error| WorkerError::Bind {
+            address: options.grpc_addr.clone(),
+            error,
+        })?;
     let (process, cpu) = process_environment(&options, network.clone(), address.clone())?;
     let sent = Arc::new(AtomicU64::new(0));
     let flight = ShuffleFlight::new(process.store.clone(), Arc::clone(&sent)).into_service();
@@ -77,8 +84,14 @@ pub async fn start(options: Options, network: Network, shutdown: CancellationTok
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = tonic::service::RoutesBuilder::default();
-    routes.add_service(tonic::service::interceptor::InterceptedService::new(worker, CheckVersion));
-    routes.add_service(tonic::service::interceptor::InterceptedService::new(flight, CheckVersion));
+    routes.add_service(tonic::service::interceptor::InterceptedService::new(
+        worker,
+        CheckVersion,
+    ));
+    routes.add_service(tonic::service::interceptor::InterceptedService::new(
+        flight,
+        CheckVersion,
+    ));
     let node = v1::Node {
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Worker.into(),
@@ -86,7 +99,12 @@ pub async fn start(options: Options, network: Network, shutdown: CancellationTok
         version: VERSION.to_owned(),
         slots: options.slots,
     };
-    tracing::info!(address, slots = options.slots, task_memory = process.task_memory, "worker is up");
+    tracing::info!(
+        address,
+        slots = options.slots,
+        task_memory = process.task_memory,
+        "worker is up"
+    );
     let done = tokio::spawn(async move {
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
@@ -95,7 +113,10 @@ pub async fn start(options: Options, network: Network, shutdown: CancellationTok
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
         drop(cpu);
-        tracing::info!(flight_bytes_sent = sent.load(Ordering::Relaxed), "worker has ended");
+        tracing::info!(
+            flight_bytes_sent = sent.load(Ordering::Relaxed),
+            "worker has ended"
+        );
         match served {
             Ok(Ok(result)) => Ok(result?),
             _ => Ok(()),
@@ -137,7 +158,10 @@ fn process_environment(
         .build()
         .map_err(WorkerError::Threads)?;
     let spill_dir = options.spill_dir();
-    sweep(&spill_dir).map_err(|error| WorkerError::Spill { path: spill_dir.display().to_string(), error })?;
+    sweep(&spill_dir).map_err(|error| WorkerError::Spill {
+        path: spill_dir.display().to_string(),
+        error,
+    })?;
     let memory = usize::try_from(options.memory_bytes()).unwrap_or(usize::MAX);
     let process = ProcessEnvironment {
         address,
@@ -193,7 +217,11 @@ impl WorkerService {
     }
 
     fn find_or_create(&self, attach: &v1::Attach) -> Result<Result<TaskHandle, TaskHandle>, Status> {
-        let key = (attach.query_id.clone(), WorkerNumber(attach.worker), Incarnation(attach.incarnation));
+        let key = (
+            attach.query_id.clone(),
+            WorkerNumber(attach.worker),
+            Incarnation(attach.incarnation),
+        );
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         match tasks.get(&key) {
             Some(known) if known.epoch >= attach.epoch => return Ok(Ok(known.clone())),
@@ -204,9 +232,14 @@ impl WorkerService {
             return Err(Status::failed_precondition("this worker is shutting down"));
         }
         let settings = TaskSettings::parse(&attach.context_json);
-        let environment =
-            TaskEnvironment::new(Arc::clone(&self.process), attach.query_id.clone(), key.1, key.2, settings)
-                .map_err(|error| Status::internal(error.to_string()))?;
+        let environment = TaskEnvironment::new(
+            Arc::clone(&self.process),
+            attach.query_id.clone(),
+            key.1,
+            key.2,
+            settings,
+        )
+        .map_err(|error| Status::internal(error.to_string()))?;
         let (handle, task) = crate::task::create(environment, attach.epoch, self.stop.child_token());
         tasks.insert(key.clone(), handle.clone());
         let (all, epoch) = (Arc::clone(&self.tasks), attach.epoch);
@@ -227,8 +260,13 @@ impl WorkerService {
     /// Takes no new tasks, and waits for those that run.
     async fn drain(&self, patience: Duration) {
         self.draining.store(true, Ordering::Relaxed);
-        let running: Vec<TaskHandle> =
-            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let running: Vec<TaskHandle> = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         for task in running {
             let _ = task.send(TaskMessage::Draining).await;
         }
@@ -252,7 +290,9 @@ impl Worker for WorkerService {
         let mut commands = request.into_inner();
         let first = commands.message().await?.and_then(|message| message.command);
         let Some(v1::worker_command::Command::Attach(attach)) = first else {
-            return Err(Status::invalid_argument("the first message of a stream must be Attach"));
+            return Err(Status::invalid_argument(
+                "the first message of a stream must be Attach",
+            ));
         };
         let task = self.task(&attach).await?;
         let (events, receiver) = mpsc::channel(QUEUE);
@@ -264,7 +304,9 @@ impl Worker for WorkerService {
                     () = closed.cancelled() => return,
                 };
                 match message {
-                    Ok(Some(v1::WorkerCommand { command: Some(command) })) => {
+                    Ok(Some(v1::WorkerCommand {
+                        command: Some(command),
+                    })) => {
                         if task.send(TaskMessage::Command(command)).await.is_err() {
                             return;
                         }

@@ -9,12 +9,20 @@ pub fn fault_of(error: &StorageError) -> Fault {
         StorageError::TooManyBadRows { max, last } if *max == 0 => {
             // Without any tolerance the row itself is the better message than the count.
             tracing::debug!(last, "the first row that does not parse ends the query");
-            Fault::TooManyWarnings { max_warnings: 1, root_error_code: "CannotParseExternalData".to_owned() }
+            Fault::TooManyWarnings {
+                max_warnings: 1,
+                root_error_code: "CannotParseExternalData".to_owned(),
+            }
         }
-        StorageError::TooManyBadRows { max, .. } => {
-            Fault::TooManyWarnings { max_warnings: *max, root_error_code: "CannotParseExternalData".to_owned() }
-        }
-        StorageError::Row { .. } => Fault::CannotParseExternalData { error_message: error.to_string() },
-        other => Fault::UnknownError { message: other.to_string() },
+        StorageError::TooManyBadRows { max, .. } => Fault::TooManyWarnings {
+            max_warnings: *max,
+            root_error_code: "CannotParseExternalData".to_owned(),
+        },
+        StorageError::Row { .. } => Fault::CannotParseExternalData {
+            error_message: error.to_string(),
+        },
+        other => Fault::UnknownError {
+            message: other.to_string(),
+        },
     }
 }

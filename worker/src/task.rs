@@ -35,8 +35,14 @@ type Events = mpsc::Sender<Result<v1::WorkerEvent, Status>>;
 /// What a task is told.
 #[derive(Debug)]
 pub enum TaskMessage {
-    Attach { epoch: u64, events: Events, answer: oneshot::Sender<Result<(u64, CancellationToken), Status>> },
-    Detached { connection: u64 },
+    Attach {
+        epoch: u64,
+        events: Events,
+        answer: oneshot::Sender<Result<(u64, CancellationToken), Status>>,
+    },
+    Detached {
+        connection: u64,
+    },
     Command(Command),
     /// The process is going away.
     Draining,
@@ -73,7 +79,12 @@ impl TaskHandle {
     /// When a newer controller was there already.
     pub async fn attach(&self, epoch: u64, events: Events) -> Result<(u64, CancellationToken), Status> {
         let (answer, answered) = oneshot::channel();
-        self.send(TaskMessage::Attach { epoch, events, answer }).await?;
+        self.send(TaskMessage::Attach {
+            epoch,
+            events,
+            answer,
+        })
+        .await?;
         answered.await.map_err(|_| ended())?
     }
 }
@@ -127,11 +138,20 @@ pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationT
         connection_closed: CancellationToken::new(),
         stop: stop.clone(),
     };
-    (TaskHandle { epoch, messages: sender, stop }, task)
+    (
+        TaskHandle {
+            epoch,
+            messages: sender,
+            stop,
+        },
+        task,
+    )
 }
 
 fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| Millis::try_from(since.as_millis()).unwrap_or(0))
 }
 
 impl Task {
@@ -168,7 +188,11 @@ impl Task {
 
     async fn message(&mut self, message: TaskMessage) {
         match message {
-            TaskMessage::Attach { epoch, events, answer } => self.attach(epoch, events, answer).await,
+            TaskMessage::Attach {
+                epoch,
+                events,
+                answer,
+            } => self.attach(epoch, events, answer).await,
             TaskMessage::Detached { connection } if connection == self.connection => {
                 self.events = None;
                 self.event(WorkerEvent::Detached).await;
@@ -178,7 +202,9 @@ impl Task {
             TaskMessage::Command(command) => match command_event(command) {
                 Ok(Some(event)) => self.event(event).await,
                 Ok(None) => {}
-                Err(error) => tracing::error!(query = self.environment.query_id, %error, "unreadable command"),
+                Err(error) => {
+                    tracing::error!(query = self.environment.query_id, %error, "unreadable command")
+                }
             },
         }
     }
@@ -189,9 +215,12 @@ impl Task {
         events: Events,
         answer: oneshot::Sender<Result<(u64, CancellationToken), Status>>,
     ) {
-        let actions = self.kernel.handle(WorkerEvent::Attached { epoch: Epoch(epoch) }, now());
+        let actions = self
+            .kernel
+            .handle(WorkerEvent::Attached { epoch: Epoch(epoch) }, now());
         if let Some(WorkerAction::RefuseAttach { known }) = actions.first() {
-            let refusal = format!("epoch {epoch} is older than {known}, whose controller this worker task has");
+            let refusal =
+                format!("epoch {epoch} is older than {known}, whose controller this worker task has");
             let _ = answer.send(Err(Status::failed_precondition(refusal)));
             return;
         }
@@ -199,12 +228,18 @@ impl Task {
         self.connection_closed = CancellationToken::new();
         self.connection += 1;
         self.events = Some(events);
-        if answer.send(Ok((self.connection, self.connection_closed.clone()))).is_err() {
+        if answer
+            .send(Ok((self.connection, self.connection_closed.clone())))
+            .is_err()
+        {
             self.events = None;
             self.event(WorkerEvent::Detached).await;
             return;
         }
-        self.tell(Event::Attached(v1::Attached { node_id: self.environment.process.address.clone() })).await;
+        self.tell(Event::Attached(v1::Attached {
+            node_id: self.environment.process.address.clone(),
+        }))
+        .await;
         self.report_all().await;
         self.act(actions).await;
     }
@@ -227,7 +262,11 @@ impl Task {
                 WorkerAction::DeleteOutput { order } => self.delete_output(order).await,
                 WorkerAction::ReportStatistics { order, statistics } => {
                     let key_statistics = statistics.to_bytes().into();
-                    self.tell(Event::Statistics(v1::StatisticsEvent { order: Some(order.into()), key_statistics })).await;
+                    self.tell(Event::Statistics(v1::StatisticsEvent {
+                        order: Some(order.into()),
+                        key_statistics,
+                    }))
+                    .await;
                 }
                 WorkerAction::ReportOutput { order, sizes } => self.report_output(order, sizes).await,
                 WorkerAction::ReportFailure { order, failure } => self.report_failure(order, failure).await,
@@ -239,7 +278,10 @@ impl Task {
 
     fn start(&mut self, order: Box<WorkOrder>) {
         let environment = Arc::clone(&self.environment);
-        let sorts = order.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted());
+        let sorts = order
+            .shuffle
+            .as_ref()
+            .is_some_and(|shuffle| shuffle.kind.is_sorted());
         let counters = OrderCounters::new(sorts, order.shuffle.is_none(), Arc::clone(&environment.spilled));
         let cancel = CancellationToken::new();
         let state = Order {
@@ -263,7 +305,9 @@ impl Task {
     }
 
     fn cut(&mut self, id: WorkOrderId, boundaries: Boundaries) {
-        let Some((order, uncut)) = self.orders.get_mut(&id).and_then(|order| order.uncut.take()) else { return };
+        let Some((order, uncut)) = self.orders.get_mut(&id).and_then(|order| order.uncut.take()) else {
+            return;
+        };
         let counters = self.orders.get(&id).map(|order| Arc::clone(&order.counters));
         self.work.spawn_blocking_on(
             move || {
@@ -285,22 +329,33 @@ impl Task {
                 if let Some(state) = self.orders.get_mut(&id) {
                     state.uncut = Some((order, uncut));
                 }
-                self.event(WorkerEvent::InputRead { order: id, statistics }).await;
+                self.event(WorkerEvent::InputRead {
+                    order: id,
+                    statistics,
+                })
+                .await;
             }
             Done::Ran(order, Ok(Outcome::Output(output))) => self.output(order.id, output).await,
             Done::Cut(id, Ok(output)) => self.output(id, output).await,
             Done::Ran(order, Ok(Outcome::Segments(segments))) => {
                 let mut sizes = OutputSizes::new();
                 for segment in &segments {
-                    let size: &mut PartitionSize = sizes.entry(PartitionNumber(segment.partition)).or_default();
+                    let size: &mut PartitionSize =
+                        sizes.entry(PartitionNumber(segment.partition)).or_default();
                     size.rows += segment.rows;
                     size.bytes += segment.bytes;
                 }
                 if let Some(state) = self.orders.get_mut(&order.id) {
-                    state.counters.finish_segments(segments.iter().map(|segment| segment.rows).sum());
+                    state
+                        .counters
+                        .finish_segments(segments.iter().map(|segment| segment.rows).sum());
                     state.segments = segments;
                 }
-                self.event(WorkerEvent::OutputWritten { order: order.id, sizes }).await;
+                self.event(WorkerEvent::OutputWritten {
+                    order: order.id,
+                    sizes,
+                })
+                .await;
             }
             Done::Ran(order, Err(error)) => self.failed(order.id, error).await,
             Done::Cut(id, Err(error)) => self.failed(id, error).await,
@@ -312,15 +367,19 @@ impl Task {
         if let Some(state) = self.orders.get_mut(&id) {
             state.counters.finish(sizes.clone());
         }
-        self.environment.process.store.insert(self.key(id), Arc::new(output));
+        self.environment
+            .process
+            .store
+            .insert(self.key(id), Arc::new(output));
         self.event(WorkerEvent::OutputWritten { order: id, sizes }).await;
     }
 
     async fn failed(&mut self, id: WorkOrderId, error: RunError) {
         let failure = match error {
-            RunError::Unavailable(unavailable) => {
-                OrderFailure::Unavailable { producer: unavailable.producer, reason: unavailable.to_string() }
-            }
+            RunError::Unavailable(unavailable) => OrderFailure::Unavailable {
+                producer: unavailable.producer,
+                reason: unavailable.to_string(),
+            },
             RunError::Fault(fault) => OrderFailure::Fault(self.fault_report(id, fault)),
         };
         self.event(WorkerEvent::Failed { order: id, failure }).await;
@@ -331,19 +390,29 @@ impl Task {
         let address = self.environment.process.address.as_str();
         FaultReport {
             task_id: Some(query.worker_task_id(self.environment.worker, self.environment.incarnation)),
-            host: Some(address.split_once("://").map_or(address, |(_, host)| host).to_owned()),
+            host: Some(
+                address
+                    .split_once("://")
+                    .map_or(address, |(_, host)| host)
+                    .to_owned(),
+            ),
             stage: Some(id.stage),
             ..FaultReport::from(fault)
         }
     }
 
     fn key(&self, order: WorkOrderId) -> OutputKey {
-        OutputKey { query_id: self.environment.query_id.clone(), order }
+        OutputKey {
+            query_id: self.environment.query_id.clone(),
+            order,
+        }
     }
 
     async fn delete_output(&mut self, id: WorkOrderId) {
         self.environment.process.store.remove(&self.key(id));
-        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(order) = self.orders.get_mut(&id) else {
+            return;
+        };
         order.uncut = None;
         if order.reported {
             return;
@@ -358,13 +427,19 @@ impl Task {
     async fn report_output(&mut self, id: WorkOrderId, sizes: OutputSizes) {
         self.report_counters(id).await;
         self.report_warnings(id).await;
-        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(order) = self.orders.get_mut(&id) else {
+            return;
+        };
         order.running = false;
         order.reported = true;
         let segments = order.segments.iter().map(segment_output).collect();
         match to_kernel(&sizes) {
             Ok(sizes) => {
-                let ready = v1::OutputReadyEvent { order: Some(id.into()), sizes: Some(sizes), segments };
+                let ready = v1::OutputReadyEvent {
+                    order: Some(id.into()),
+                    sizes: Some(sizes),
+                    segments,
+                };
                 self.tell(Event::OutputReady(ready)).await;
             }
             Err(error) => tracing::error!(%error, "output sizes cannot be encoded"),
@@ -378,14 +453,17 @@ impl Task {
             order.running = false;
         }
         let event = match failure {
-            OrderFailure::Fault(fault) => {
-                Event::Failed(v1::FailedEvent { order: Some(id.into()), fault: to_kernel(&fault).ok() })
-            }
-            OrderFailure::Unavailable { producer, reason } => Event::InputUnavailable(v1::InputUnavailableEvent {
+            OrderFailure::Fault(fault) => Event::Failed(v1::FailedEvent {
                 order: Some(id.into()),
-                producer: Some(producer.into()),
-                reason,
+                fault: to_kernel(&fault).ok(),
             }),
+            OrderFailure::Unavailable { producer, reason } => {
+                Event::InputUnavailable(v1::InputUnavailableEvent {
+                    order: Some(id.into()),
+                    producer: Some(producer.into()),
+                    reason,
+                })
+            }
         };
         self.tell(event).await;
     }
@@ -408,15 +486,25 @@ impl Task {
     async fn report_counters(&self, id: WorkOrderId) {
         let Some(order) = self.orders.get(&id) else { return };
         if let Ok(counters) = to_kernel(&order.counters.snapshot()) {
-            self.tell(Event::Counters(v1::CountersEvent { order: Some(id.into()), counters: Some(counters) })).await;
+            self.tell(Event::Counters(v1::CountersEvent {
+                order: Some(id.into()),
+                counters: Some(counters),
+            }))
+            .await;
         }
     }
 
     async fn report_warnings(&self, id: WorkOrderId) {
-        let errors = self.orders.get(&id).and_then(|order| order.counters.seen_parse_errors());
+        let errors = self
+            .orders
+            .get(&id)
+            .and_then(|order| order.counters.seen_parse_errors());
         for text in errors.map(|errors| errors.texts()).unwrap_or_default() {
             let fault = Fault::CannotParseExternalData { error_message: text };
-            let warning = v1::WarningEvent { order: Some(id.into()), fault: to_kernel(&fault).ok() };
+            let warning = v1::WarningEvent {
+                order: Some(id.into()),
+                fault: to_kernel(&fault).ok(),
+            };
             self.tell(Event::Warning(warning)).await;
         }
     }
@@ -431,7 +519,10 @@ impl Task {
 
 fn segment_output(segment: &WrittenSegment) -> v1::SegmentOutput {
     v1::SegmentOutput {
-        interval: Some(v1::Interval { start_ms: segment.start_ms, end_ms: segment.end_ms }),
+        interval: Some(v1::Interval {
+            start_ms: segment.start_ms,
+            end_ms: segment.end_ms,
+        }),
         partition: segment.partition,
         path: segment.path.clone(),
         bytes: segment.bytes,
@@ -447,14 +538,20 @@ fn command_event(command: Command) -> Result<Option<WorkerEvent>, sarsen_proto::
         Command::Start(start) => {
             let mut order: WorkOrder = from_kernel(start.order.as_ref(), "StartWorkOrder", "order")?;
             order.fragment = start.fragment.into();
-            WorkerEvent::Start { order: Box::new(order) }
+            WorkerEvent::Start {
+                order: Box::new(order),
+            }
         }
         Command::Boundaries(set) => WorkerEvent::SetBoundaries {
             order: order_id(set.order.as_ref(), "SetBoundaries")?,
             boundaries: from_kernel(set.boundaries.as_ref(), "SetBoundaries", "boundaries")?,
         },
-        Command::Stop(order) => WorkerEvent::Stop { order: (&order).into() },
-        Command::CleanUp(order) => WorkerEvent::CleanUp { order: (&order).into() },
+        Command::Stop(order) => WorkerEvent::Stop {
+            order: (&order).into(),
+        },
+        Command::CleanUp(order) => WorkerEvent::CleanUp {
+            order: (&order).into(),
+        },
         Command::Finish(_) => WorkerEvent::Finish,
     };
     Ok(Some(event))
@@ -464,5 +561,10 @@ fn order_id(
     order: Option<&v1::WorkOrderRef>,
     message: &'static str,
 ) -> Result<WorkOrderId, sarsen_proto::DecodeError> {
-    order.map(WorkOrderId::from).ok_or(sarsen_proto::DecodeError::Missing { message, field: "order" })
+    order
+        .map(WorkOrderId::from)
+        .ok_or(sarsen_proto::DecodeError::Missing {
+            message,
+            field: "order",
+        })
 }

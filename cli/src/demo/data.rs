@@ -63,7 +63,10 @@ pub fn lineitem_json_gz(folder: &Path, scale: f64) -> Outcome<Made> {
 pub fn orders_csv(folder: &Path, scale: f64) -> Outcome<Made> {
     let path = folder.join("orders.csv");
     let mut out = BufWriter::new(File::create(&path)?);
-    writeln!(out, "o_orderkey,o_custkey,o_orderstatus,o_totalprice,o_orderdate,o_orderpriority,o_shippriority,o_comment")?;
+    writeln!(
+        out,
+        "o_orderkey,o_custkey,o_orderstatus,o_totalprice,o_orderdate,o_orderpriority,o_shippriority,o_comment"
+    )?;
     let mut rows = 0;
     for order in OrderGenerator::new(scale, 1, 1).iter() {
         writeln!(
@@ -117,7 +120,8 @@ pub fn orders_statement(path: &Path) -> String {
 }
 
 /// What the demo asks of both tables.
-pub const JOIN: &str = "SELECT o_orderpriority, COUNT(*) AS items, SUM(l_extendedprice * (1 - l_discount)) AS revenue
+pub const JOIN: &str =
+    "SELECT o_orderpriority, COUNT(*) AS items, SUM(l_extendedprice * (1 - l_discount)) AS revenue
 FROM lineitem JOIN orders ON l_orderkey = o_orderkey
 WHERE lineitem.__time >= TIMESTAMP '1995-01-01' AND lineitem.__time < TIMESTAMP '1996-01-01'
 GROUP BY o_orderpriority
@@ -139,25 +143,46 @@ const SAMPLE_LINES: usize = 1_000;
 pub fn columns_of(path: &Path) -> Outcome<Vec<Column>> {
     let name = path.to_string_lossy().to_lowercase();
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let reader: Box<dyn Read> =
-        if name.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let reader: Box<dyn Read> = if name.ends_with(".gz") {
+        Box::new(MultiGzDecoder::new(file))
+    } else {
+        Box::new(file)
+    };
     let mut lines = BufReader::new(reader).lines();
     if let Some(delimiter) = delimiter(&name) {
-        let header = lines.next().ok_or_else(|| format!("{} is empty", path.display()))??;
-        let names = header.split(delimiter).map(|name| name.trim().trim_matches('"').to_owned());
-        return Ok(names.map(|name| Column { name, native_type: "string" }).collect());
+        let header = lines
+            .next()
+            .ok_or_else(|| format!("{} is empty", path.display()))??;
+        let names = header
+            .split(delimiter)
+            .map(|name| name.trim().trim_matches('"').to_owned());
+        return Ok(names
+            .map(|name| Column {
+                name,
+                native_type: "string",
+            })
+            .collect());
     }
     let mut columns: Vec<Column> = Vec::new();
     for line in lines.take(SAMPLE_LINES) {
-        let Ok(Value::Object(row)) = serde_json::from_str::<Value>(&line?) else { continue };
+        let Ok(Value::Object(row)) = serde_json::from_str::<Value>(&line?) else {
+            continue;
+        };
         for (name, value) in row {
             let found = native_type(&value);
             match columns.iter_mut().find(|column| column.name == name) {
                 Some(known) if known.native_type != found && !value.is_null() => {
-                    known.native_type = if known.native_type == "long" && found == "double" { "double" } else { "string" };
+                    known.native_type = if known.native_type == "long" && found == "double" {
+                        "double"
+                    } else {
+                        "string"
+                    };
                 }
                 Some(_) => {}
-                None => columns.push(Column { name, native_type: found }),
+                None => columns.push(Column {
+                    name,
+                    native_type: found,
+                }),
             }
         }
     }
@@ -168,7 +193,10 @@ pub fn columns_of(path: &Path) -> Outcome<Vec<Column>> {
 }
 
 fn delimiter(name: &str) -> Option<char> {
-    let plain = [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let plain = [".gz", ".bz2", ".zst", ".xz"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .unwrap_or(name);
     if plain.ends_with(".csv") {
         Some(',')
     } else if plain.ends_with(".tsv") {
@@ -188,8 +216,10 @@ fn native_type(value: &Value) -> &'static str {
 
 /// Ingests a file of the user's; without a time column all rows go to 1970.
 pub fn own_statement(path: &Path, columns: &[Column], time: Option<&Column>) -> String {
-    let signature: Vec<Value> =
-        columns.iter().map(|column| json!({ "name": column.name, "type": column.native_type })).collect();
+    let signature: Vec<Value> = columns
+        .iter()
+        .map(|column| json!({ "name": column.name, "type": column.native_type }))
+        .collect();
     let format = match delimiter(&path.to_string_lossy().to_lowercase()) {
         Some(',') => json!({ "type": "csv", "findColumnsFromHeader": true }),
         Some(_) => json!({ "type": "tsv", "findColumnsFromHeader": true }),
@@ -197,14 +227,21 @@ pub fn own_statement(path: &Path, columns: &[Column], time: Option<&Column>) -> 
     };
     let identifier = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let (select, chunk) = match time {
-        Some(column) if column.native_type == "string" => {
-            (format!("TIME_PARSE({}) AS __time, ", identifier(&column.name)), "DAY")
-        }
-        Some(column) => (format!("MILLIS_TO_TIMESTAMP({}) AS __time, ", identifier(&column.name)), "DAY"),
+        Some(column) if column.native_type == "string" => (
+            format!("TIME_PARSE({}) AS __time, ", identifier(&column.name)),
+            "DAY",
+        ),
+        Some(column) => (
+            format!("MILLIS_TO_TIMESTAMP({}) AS __time, ", identifier(&column.name)),
+            "DAY",
+        ),
         None => (String::new(), "ALL"),
     };
-    let rest: Vec<String> =
-        columns.iter().filter(|column| column.name != "__time").map(|column| identifier(&column.name)).collect();
+    let rest: Vec<String> = columns
+        .iter()
+        .filter(|column| column.name != "__time")
+        .map(|column| identifier(&column.name))
+        .collect();
     format!(
         "REPLACE INTO demo_input OVERWRITE ALL\nSELECT {select}{}\nFROM TABLE(EXTERN({},\n  {},\n  {}))\nPARTITIONED BY {chunk}",
         rest.join(", "),
@@ -216,13 +253,17 @@ pub fn own_statement(path: &Path, columns: &[Column], time: Option<&Column>) -> 
 
 /// Files below a folder and their bytes.
 pub fn count_files(folder: &Path) -> (u64, u64) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return (0, 0) };
-    entries.flatten().fold((0, 0), |(files, bytes), entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            let (more, larger) = count_files(&entry.path());
-            (files + more, bytes + larger)
-        }
-        Ok(metadata) => (files + 1, bytes + metadata.len()),
-        Err(_) => (files, bytes),
-    })
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return (0, 0);
+    };
+    entries
+        .flatten()
+        .fold((0, 0), |(files, bytes), entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                let (more, larger) = count_files(&entry.path());
+                (files + more, bytes + larger)
+            }
+            Ok(metadata) => (files + 1, bytes + metadata.len()),
+            Err(_) => (files, bytes),
+        })
 }

@@ -24,13 +24,21 @@ pub fn snapshot(counters: &CounterSnapshot) -> Value {
     }
     if !counters.warnings.is_empty() {
         let mut warnings = Map::from_iter([("type".to_owned(), json!("warnings"))]);
-        warnings.extend(counters.warnings.iter().map(|(code, count)| (code.clone(), json!(count))));
+        warnings.extend(
+            counters
+                .warnings
+                .iter()
+                .map(|(code, count)| (code.clone(), json!(count))),
+        );
         rendered.insert("warnings".to_owned(), Value::Object(warnings));
     }
     if !counters.cpu.is_empty() {
         let mut labels = Map::from_iter([("type".to_owned(), json!("cpus"))]);
         for (label, cpu) in &counters.cpu {
-            labels.insert(label.clone(), json!({ "type": "cpu", "cpu": cpu.cpu_ns, "wall": cpu.wall_ns }));
+            labels.insert(
+                label.clone(),
+                json!({ "type": "cpu", "cpu": cpu.cpu_ns, "wall": cpu.wall_ns }),
+            );
         }
         rendered.insert("cpu".to_owned(), Value::Object(labels));
     }
@@ -57,7 +65,10 @@ fn channel(counters: &ChannelCounters) -> Value {
 
 fn sort_progress(progress: &SortProgress) -> Value {
     let levels = |counts: &std::collections::BTreeMap<u32, u64>| {
-        counts.iter().map(|(level, count)| (level.to_string(), json!(count))).collect::<Map<String, Value>>()
+        counts
+            .iter()
+            .map(|(level, count)| (level.to_string(), json!(count)))
+            .collect::<Map<String, Value>>()
     };
     json!({
         "type": "sortProgress",
@@ -76,7 +87,15 @@ mod tests {
 
     #[test]
     fn a_channel_leaves_out_what_it_does_not_count() {
-        let counters = ChannelCounters { rows: vec![465_346], files: vec![1], bytes: vec![0], ..ChannelCounters::default() };
-        assert_eq!(channel(&counters), json!({ "type": "channel", "rows": [465_346], "files": [1] }));
+        let counters = ChannelCounters {
+            rows: vec![465_346],
+            files: vec![1],
+            bytes: vec![0],
+            ..ChannelCounters::default()
+        };
+        assert_eq!(
+            channel(&counters),
+            json!({ "type": "channel", "rows": [465_346], "files": [1] })
+        );
     }
 }

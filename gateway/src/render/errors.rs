@@ -23,7 +23,11 @@ pub fn unreadable_body(message: &str) -> Value {
 
 /// A statement that can't be planned.
 pub fn plan_error(error: &PlanError) -> Value {
-    let mut context: Map<String, Value> = error.context.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let mut context: Map<String, Value> = error
+        .context
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
     let mut kind = "druidException";
     if error.error_code == "legacyQueryException" {
         kind = "Query context parse failed";
@@ -36,7 +40,10 @@ pub fn plan_error(error: &PlanError) -> Value {
     body.insert("category".to_owned(), json!(error.category));
     body.insert("errorMessage".to_owned(), json!(error.message));
     if kind != "druidException" {
-        body.insert("errorClass".to_owned(), context.get("errorClass").cloned().unwrap_or(Value::Null));
+        body.insert(
+            "errorClass".to_owned(),
+            context.get("errorClass").cloned().unwrap_or(Value::Null),
+        );
         body.insert("host".to_owned(), Value::Null);
     }
     body.insert("context".to_owned(), Value::Object(context));
@@ -73,7 +80,10 @@ pub fn fault_report(report: &FaultReport) -> Value {
         body.insert("stageNumber".to_owned(), json!(stage));
     }
     body.insert("error".to_owned(), fault(&report.fault));
-    body.insert("exceptionStackTrace".to_owned(), json!(report.chain.join("\nCaused by: ")));
+    body.insert(
+        "exceptionStackTrace".to_owned(),
+        json!(report.chain.join("\nCaused by: ")),
+    );
     Value::Object(body)
 }
 
@@ -81,19 +91,31 @@ pub fn fault_report(report: &FaultReport) -> Value {
 pub fn failed_query(report: &FaultReport) -> (StatusCode, Value) {
     let message = report.fault.message();
     match &report.fault {
-        Fault::DruidException { druid_error_code, persona, category, .. } => {
-            (StatusCode::BAD_REQUEST, druid_exception(druid_error_code, persona, category, &message))
-        }
-        Fault::Canceled {} => {
-            (StatusCode::INTERNAL_SERVER_ERROR, druid_exception("canceled", "USER", "CANCELED", &message))
-        }
-        Fault::QueryTimeout { .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, druid_exception("timeout", "USER", "TIMEOUT", &message))
-        }
-        Fault::WorkerFailed { .. } | Fault::WorkerRpcFailed { .. } | Fault::TaskStartTimeout { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, druid_exception("unavailable", "OPERATOR", "CAPACITY_EXCEEDED", &message))
-        }
-        fault => (StatusCode::BAD_REQUEST, druid_exception(fault.code(), "USER", "RUNTIME_FAILURE", &message)),
+        Fault::DruidException {
+            druid_error_code,
+            persona,
+            category,
+            ..
+        } => (
+            StatusCode::BAD_REQUEST,
+            druid_exception(druid_error_code, persona, category, &message),
+        ),
+        Fault::Canceled {} => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            druid_exception("canceled", "USER", "CANCELED", &message),
+        ),
+        Fault::QueryTimeout { .. } => (
+            StatusCode::GATEWAY_TIMEOUT,
+            druid_exception("timeout", "USER", "TIMEOUT", &message),
+        ),
+        Fault::WorkerFailed { .. } | Fault::WorkerRpcFailed { .. } | Fault::TaskStartTimeout { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            druid_exception("unavailable", "OPERATOR", "CAPACITY_EXCEEDED", &message),
+        ),
+        fault => (
+            StatusCode::BAD_REQUEST,
+            druid_exception(fault.code(), "USER", "RUNTIME_FAILURE", &message),
+        ),
     }
 }
 
@@ -106,7 +128,11 @@ mod tests {
     #[test]
     fn a_fault_has_druids_fields_in_order() {
         let rendered = fault(&Fault::TooManyBuckets { max_buckets: 5000 });
-        assert!(rendered.to_string().starts_with(r#"{"errorCode":"TooManyBuckets","maxBuckets":5000,"errorMessage":"Too many"#));
+        assert!(
+            rendered
+                .to_string()
+                .starts_with(r#"{"errorCode":"TooManyBuckets","maxBuckets":5000,"errorMessage":"Too many"#)
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use sarsen_kernel::query::{ColumnDescriptor, InputDescriptor, QueryKind, StageIn
 use sarsen_planner::Planned;
 use serde_json::{Map, Value, json};
 
+use super::iso;
 use super::stages::{ETERNITY, data_source, granularity, interval};
 use crate::request::SqlRequest;
 
@@ -16,19 +17,34 @@ pub fn task_context() -> Value {
 }
 
 /// The payload at submission.
-pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value {
+pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, planned: &Planned) -> Value {
     let task_id = format!("query-{query_id}");
     let columns = &planned.definition.result_signature;
     let mut context = request.context.clone();
     context.insert("sqlQueryId".to_owned(), json!(query_id));
     context.insert("queryId".to_owned(), json!(query_id));
-    let mappings: Vec<Value> =
-        columns.iter().map(|column| json!({ "queryColumn": column.name, "outputColumn": column.name })).collect();
+    if let QueryKind::Ingest(target) = &planned.definition.kind {
+        context.insert(
+            "sqlInsertSegmentGranularity".to_owned(),
+            json!(granularity(&target.segment_granularity).to_string()),
+        );
+        if let Some(intervals) = &target.replace_intervals {
+            context.insert("sqlReplaceTimeChunks".to_owned(), json!(replaced(intervals)));
+        }
+    }
+    let mappings: Vec<Value> = columns
+        .iter()
+        .map(|column| json!({ "queryColumn": column.name, "outputColumn": column.name }))
+        .collect();
     let rows_per_segment = match &planned.definition.kind {
         QueryKind::Ingest(target) => target.rows_per_segment,
         QueryKind::Select => 3_000_000,
     };
-    let assignment = context.get("taskAssignment").and_then(Value::as_str).unwrap_or("max").to_owned();
+    let assignment = context
+        .get("taskAssignment")
+        .and_then(Value::as_str)
+        .unwrap_or("max")
+        .to_owned();
     let datasource = planned.datasource.as_deref().unwrap_or("__query_select");
     let mut payload = Map::new();
     let mut put = |name: &str, value: Value| payload.insert(name.to_owned(), value);
@@ -37,7 +53,7 @@ pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value
     put(
         "spec",
         json!({
-            "query": query(planned, columns, &context),
+            "query": query(planned, columns, &native_context(&context, statement_time_ms)),
             "columnMappings": mappings,
             "destination": destination(planned),
             "assignmentStrategy": assignment,
@@ -50,21 +66,63 @@ pub fn payload(request: &SqlRequest, query_id: &str, planned: &Planned) -> Value
     );
     put("sqlQuery", json!(redacted(&request.query)));
     put("sqlQueryContext", Value::Object(context));
-    put("sqlResultsContext", json!({ "timeZone": "UTC", "stringifyArrays": true }));
-    put("sqlTypeNames", columns.iter().map(|column| json!(column.sql_type)).collect());
-    put("nativeTypeNames", columns.iter().map(|column| json!(column.native_type)).collect());
+    put(
+        "sqlResultsContext",
+        json!({ "timeZone": "UTC", "stringifyArrays": true }),
+    );
+    put(
+        "sqlTypeNames",
+        columns.iter().map(|column| json!(column.sql_type)).collect(),
+    );
+    put(
+        "nativeTypeNames",
+        columns.iter().map(|column| json!(column.native_type)).collect(),
+    );
     put("context", task_context());
     put("groupId", json!(task_id));
     put("dataSource", json!(datasource));
-    put("resource", json!({ "availabilityGroup": task_id, "requiredCapacity": 1 }));
+    put(
+        "resource",
+        json!({ "availabilityGroup": task_id, "requiredCapacity": 1 }),
+    );
     Value::Object(payload)
 }
 
+/// What REPLACE overwrites, in the words of Druid's context.
+fn replaced(intervals: &[(i64, i64)]) -> String {
+    if intervals == [sarsen_planner::intervals::ETERNITY] {
+        return "all".to_owned();
+    }
+    intervals
+        .iter()
+        .map(|(start, end)| interval(*start, *end))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The context of Druid's native query: the user's, with the defaults that Druid adds.
+fn native_context(context: &Map<String, Value>, statement_time_ms: i64) -> Map<String, Value> {
+    let mut native = Map::from_iter([
+        ("__user".to_owned(), json!("allowAll")),
+        ("finalize".to_owned(), json!(true)),
+        ("maxParseExceptions".to_owned(), json!(0)),
+        ("startTime".to_owned(), json!(iso(statement_time_ms))),
+        ("windowFunctionOperatorTransformation".to_owned(), json!(true)),
+    ]);
+    native.extend(context.clone());
+    native
+}
+
 fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, Value>) -> Value {
-    let first: Option<&InputDescriptor> = planned.definition.stages.iter().flat_map(|stage| &stage.inputs).find_map(|input| match input {
-        StageInput::Splits { descriptor, .. } => Some(descriptor),
-        StageInput::Stage { .. } => None,
-    });
+    let first: Option<&InputDescriptor> = planned
+        .definition
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.inputs)
+        .find_map(|input| match input {
+            StageInput::Splits { descriptor, .. } => Some(descriptor),
+            StageInput::Stage { .. } => None,
+        });
     let source = first.map_or_else(|| json!({ "type": "inline" }), data_source);
     json!({
         "queryType": "scan",
@@ -80,23 +138,38 @@ fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, 
 }
 
 fn destination(planned: &Planned) -> Value {
-    let QueryKind::Ingest(target) = &planned.definition.kind else { return json!({ "type": "taskReport" }) };
+    let QueryKind::Ingest(target) = &planned.definition.kind else {
+        return json!({ "type": "taskReport" });
+    };
     let mut destination = Map::new();
     destination.insert("type".to_owned(), json!("dataSource"));
     destination.insert("dataSource".to_owned(), json!(target.datasource));
-    destination.insert("segmentGranularity".to_owned(), granularity(&target.segment_granularity));
+    destination.insert(
+        "segmentGranularity".to_owned(),
+        granularity(&target.segment_granularity),
+    );
     if let Some(intervals) = &target.replace_intervals {
-        let chunks: Vec<String> = intervals.iter().map(|(start, end)| interval(*start, *end)).collect();
+        let chunks: Vec<String> = intervals
+            .iter()
+            .map(|(start, end)| interval(*start, *end))
+            .collect();
         destination.insert("replaceTimeChunks".to_owned(), json!(chunks));
     }
-    destination.insert("terminalStageSpec".to_owned(), json!({ "type": "segmentGeneration" }));
+    destination.insert(
+        "terminalStageSpec".to_owned(),
+        json!({ "type": "segmentGeneration" }),
+    );
     Value::Object(destination)
 }
 
 /// The statement with the passwords of EXTERN sources masked: any text value of a key that names a secret.
 fn redacted(sql: &str) -> String {
-    const SECRET_KEYS: [&str; 4] =
-        ["\"httpAuthenticationPassword\"", "\"secretAccessKey\"", "\"password\"", "\"key\""];
+    const SECRET_KEYS: [&str; 4] = [
+        "\"httpAuthenticationPassword\"",
+        "\"secretAccessKey\"",
+        "\"password\"",
+        "\"key\"",
+    ];
     let mut text = sql.to_owned();
     for key in SECRET_KEYS {
         let mut from = 0;
@@ -104,8 +177,12 @@ fn redacted(sql: &str) -> String {
             let after = from + found + key.len();
             from = after;
             let Some(rest) = text.get(after..) else { break };
-            let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else { continue };
-            let Some(inner) = value.strip_prefix('"') else { continue };
+            let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else {
+                continue;
+            };
+            let Some(inner) = value.strip_prefix('"') else {
+                continue;
+            };
             let start = text.len() - inner.len();
             let Some(length) = inner.find('"') else { continue };
             text.replace_range(start..start + length, "<masked>");

@@ -21,7 +21,11 @@ pub fn report(task_id: &str, report: &v1::Report) -> Result<Value, DecodeError> 
     payload.insert("status".to_owned(), status(&query));
     payload.insert(
         "stages".to_owned(),
-        query.stages.iter().map(|stage| stages::stage(stage, &query)).collect(),
+        query
+            .stages
+            .iter()
+            .map(|stage| stages::stage(stage, &query))
+            .collect(),
     );
     let by_stage: Map<String, Value> = query
         .counters
@@ -50,10 +54,19 @@ pub fn report(task_id: &str, report: &v1::Report) -> Result<Value, DecodeError> 
 }
 
 fn select_results(query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {
-    let batches = results::read(&report.results)
-        .map_err(|error| DecodeError::Malformed { kind: "Arrow IPC stream", reason: error.to_string() })?;
-    let style = Style { times: Times::Millis, stringify_arrays: true };
-    let sql_types: Vec<&str> = query.result_signature.iter().map(|column| column.sql_type.as_str()).collect();
+    let batches = results::read(&report.results).map_err(|error| DecodeError::Malformed {
+        kind: "Arrow IPC stream",
+        reason: error.to_string(),
+    })?;
+    let style = Style {
+        times: Times::Millis,
+        stringify_arrays: true,
+    };
+    let sql_types: Vec<&str> = query
+        .result_signature
+        .iter()
+        .map(|column| column.sql_type.as_str())
+        .collect();
     Ok(json!({
         "signature": stages::signature(&query.result_signature),
         "sqlTypeNames": sql_types,
@@ -75,7 +88,10 @@ fn status(query: &QueryReport) -> Value {
         put("errorReport", errors::fault_report(error));
     }
     if !query.warnings.is_empty() {
-        put("warnings", query.warnings.iter().map(errors::fault_report).collect());
+        put(
+            "warnings",
+            query.warnings.iter().map(errors::fault_report).collect(),
+        );
     }
     if let Some(start) = query.start_ms {
         put("startTime", json!(iso(start)));
@@ -97,7 +113,10 @@ fn status(query: &QueryReport) -> Value {
             "tombstone" => "TombstoneShardSpec",
             _ => "NumberedShardSpec",
         };
-        put("segmentReport", json!({ "shardSpec": class, "details": shard_spec.details }));
+        put(
+            "segmentReport",
+            json!({ "shardSpec": class, "details": shard_spec.details }),
+        );
     }
     Value::Object(rendered)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -37,7 +37,10 @@ pub struct Style {
 impl Style {
     /// As the query's context wants it.
     pub fn of_context(context: &Map<String, Value>, times: Times) -> Self {
-        Style { times, stringify_arrays: context.get("sqlStringifyArrays") != Some(&Value::Bool(false)) }
+        Style {
+            times,
+            stringify_arrays: context.get("sqlStringifyArrays") != Some(&Value::Bool(false)),
+        }
     }
 }
 
@@ -74,7 +77,12 @@ pub fn rows(batches: &[RecordBatch], style: &Style) -> Value {
 
 /// The body of an answer.
 pub fn write(batches: &[RecordBatch], signature: &[ColumnDescriptor], shape: &Shape) -> Vec<u8> {
-    let mut out = Writer { shape, signature, bytes: Vec::new(), rows: 0 };
+    let mut out = Writer {
+        shape,
+        signature,
+        bytes: Vec::new(),
+        rows: 0,
+    };
     out.begin();
     for header in out.headers() {
         out.row(header);
@@ -109,12 +117,22 @@ impl Writer<'_> {
 
     /// Header rows: names (objects: nulls or types under the names), native types, SQL types.
     fn headers(&self) -> Vec<Vec<Value>> {
-        let texts = |text: fn(&ColumnDescriptor) -> &str| self.signature.iter().map(|column| json!(text(column))).collect();
+        let texts = |text: fn(&ColumnDescriptor) -> &str| {
+            self.signature.iter().map(|column| json!(text(column))).collect()
+        };
         if !self.shape.header {
             return Vec::new();
         }
-        if matches!(self.shape.format, ResultFormat::Object | ResultFormat::ObjectLines) {
-            return vec![self.signature.iter().map(|column| self.object_header(column)).collect()];
+        if matches!(
+            self.shape.format,
+            ResultFormat::Object | ResultFormat::ObjectLines
+        ) {
+            return vec![
+                self.signature
+                    .iter()
+                    .map(|column| self.object_header(column))
+                    .collect(),
+            ];
         }
         let mut headers: Vec<Vec<Value>> = vec![texts(|column| &column.name)];
         if self.shape.types_header {
@@ -134,7 +152,11 @@ impl Writer<'_> {
         if self.shape.sql_types_header {
             types.insert("sqlType".to_owned(), json!(column.sql_type));
         }
-        if types.is_empty() { Value::Null } else { Value::Object(types) }
+        if types.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(types)
+        }
     }
 
     fn row(&mut self, cells: Vec<Value>) {
@@ -145,7 +167,12 @@ impl Writer<'_> {
         match self.shape.format {
             ResultFormat::Array | ResultFormat::ArrayLines => self.json(&Value::Array(cells)),
             ResultFormat::Object | ResultFormat::ObjectLines => {
-                let named = self.signature.iter().map(|column| column.name.clone()).zip(cells).collect();
+                let named = self
+                    .signature
+                    .iter()
+                    .map(|column| column.name.clone())
+                    .zip(cells)
+                    .collect();
                 self.json(&Value::Object(named));
             }
             ResultFormat::Csv => {
@@ -164,7 +191,8 @@ impl Writer<'_> {
 
     /// Line formats end with an empty line, from which a client sees that nothing was cut off.
     fn end(&mut self) {
-        self.bytes.extend_from_slice(if self.is_list() { b"]\n" } else { b"\n" });
+        self.bytes
+            .extend_from_slice(if self.is_list() { b"]\n" } else { b"\n" });
     }
 }
 
@@ -174,7 +202,11 @@ fn csv_cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
 }
 
 /// Columns in the few types that cells are made of.
@@ -226,7 +258,14 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
         DataType::Float32 => {
             let value = column.as_primitive::<Float32Type>().value(row);
             // The shortest text of the float, not that of its double.
-            if value.is_finite() { value.to_string().parse::<f64>().map_or(Value::Null, |value| json!(value)) } else { float(value.into()) }
+            if value.is_finite() {
+                value
+                    .to_string()
+                    .parse::<f64>()
+                    .map_or(Value::Null, |value| json!(value))
+            } else {
+                float(value.into())
+            }
         }
         DataType::Float64 => float(column.as_primitive::<Float64Type>().value(row)),
         DataType::Utf8 => json!(column.as_string::<i32>().value(row)),
@@ -242,7 +281,9 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
             let items = column.as_list::<i32>().value(row);
             (0..items.len()).map(|item| cell(&items, item, style)).collect()
         }
-        DataType::Binary => json!(base64::engine::general_purpose::STANDARD.encode(column.as_binary::<i32>().value(row))),
+        DataType::Binary => {
+            json!(base64::engine::general_purpose::STANDARD.encode(column.as_binary::<i32>().value(row)))
+        }
         _ => match arrow::util::display::array_value_to_string(column, row) {
             Ok(text) => json!(text),
             Err(_) => Value::Null,
@@ -272,28 +313,53 @@ mod tests {
 
     fn batch() -> RecordBatch {
         RecordBatch::try_from_iter([
-            ("t", Arc::new(TimestampMillisecondArray::from(vec![0, 1_442_018_818_771]).with_timezone("UTC")) as ArrayRef),
+            (
+                "t",
+                Arc::new(TimestampMillisecondArray::from(vec![0, 1_442_018_818_771]).with_timezone("UTC"))
+                    as ArrayRef,
+            ),
             ("s", Arc::new(StringViewArray::from(vec![Some("a,\"b\""), None]))),
             ("n", Arc::new(Int64Array::from(vec![Some(1), None]))),
             ("d", Arc::new(Float64Array::from(vec![f64::NAN, 1.5]))),
-            ("l", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), None]), None]))),
+            (
+                "l",
+                Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([
+                    Some([Some(1), None]),
+                    None,
+                ])),
+            ),
         ])
         .unwrap()
     }
 
     fn signature() -> Vec<ColumnDescriptor> {
-        [("t", "LONG", "TIMESTAMP"), ("s", "STRING", "VARCHAR"), ("n", "LONG", "BIGINT"), ("d", "DOUBLE", "DOUBLE"), ("l", "ARRAY<LONG>", "ARRAY")]
-            .map(|(name, native, sql)| ColumnDescriptor {
-                name: name.to_owned(),
-                native_type: native.to_owned(),
-                sql_type: sql.to_owned(),
-            })
-            .to_vec()
+        [
+            ("t", "LONG", "TIMESTAMP"),
+            ("s", "STRING", "VARCHAR"),
+            ("n", "LONG", "BIGINT"),
+            ("d", "DOUBLE", "DOUBLE"),
+            ("l", "ARRAY<LONG>", "ARRAY"),
+        ]
+        .map(|(name, native, sql)| ColumnDescriptor {
+            name: name.to_owned(),
+            native_type: native.to_owned(),
+            sql_type: sql.to_owned(),
+        })
+        .to_vec()
     }
 
     fn written(format: ResultFormat, header: bool) -> String {
-        let style = Style { times: Times::Iso, stringify_arrays: true };
-        let shape = Shape { format, header, types_header: header, sql_types_header: false, style };
+        let style = Style {
+            times: Times::Iso,
+            stringify_arrays: true,
+        };
+        let shape = Shape {
+            format,
+            header,
+            types_header: header,
+            sql_types_header: false,
+            style,
+        };
         String::from_utf8(write(&[batch()], &signature(), &shape)).unwrap()
     }
 
@@ -316,7 +382,10 @@ mod tests {
 
     #[test]
     fn reports_write_times_as_numbers() {
-        let style = Style { times: Times::Millis, stringify_arrays: false };
+        let style = Style {
+            times: Times::Millis,
+            stringify_arrays: false,
+        };
         let rows = rows(&[batch()], &style);
         assert_eq!(rows.pointer("/1/0"), Some(&json!(1_442_018_818_771_i64)));
         assert_eq!(rows.pointer("/0/4"), Some(&json!([1, null])));

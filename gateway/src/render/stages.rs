@@ -40,7 +40,12 @@ pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
     if let Some(duration) = report.duration_ms {
         put("duration", json!(duration));
     }
-    if report.definition.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted()) {
+    if report
+        .definition
+        .shuffle
+        .as_ref()
+        .is_some_and(|shuffle| shuffle.kind.is_sorted())
+    {
         put("sort", json!(true));
     }
     if report.skipped {
@@ -53,13 +58,28 @@ fn definition(report: &StageReport, query: &QueryReport) -> Value {
     let stage = &report.definition;
     let mut rendered = Map::new();
     let mut put = |name: &str, value: Value| rendered.insert(name.to_owned(), value);
-    put("id", json!(format!("{}_{}", query.query_id.controller_task_id(), stage.number)));
+    put(
+        "id",
+        json!(format!(
+            "{}_{}",
+            query.query_id.controller_task_id(),
+            stage.number
+        )),
+    );
     put("input", stage.inputs.iter().map(input).collect());
     let broadcast: Vec<usize> = stage
         .inputs
         .iter()
         .enumerate()
-        .filter(|(_, input)| matches!(input, StageInput::Stage { delivery: Delivery::Broadcast, .. }))
+        .filter(|(_, input)| {
+            matches!(
+                input,
+                StageInput::Stage {
+                    delivery: Delivery::Broadcast,
+                    ..
+                }
+            )
+        })
         .map(|(position, _)| position)
         .collect();
     if !broadcast.is_empty() {
@@ -77,7 +97,11 @@ fn definition(report: &StageReport, query: &QueryReport) -> Value {
         put("shuffleSpec", shuffle_spec(shuffle));
     }
     put("maxWorkerCount", json!(stage.max_worker_count));
-    if stage.shuffle.as_ref().is_some_and(|shuffle| matches!(shuffle.kind, ShuffleKind::GlobalSort(_))) {
+    if stage
+        .shuffle
+        .as_ref()
+        .is_some_and(|shuffle| matches!(shuffle.kind, ShuffleKind::GlobalSort(_)))
+    {
         put("shuffleCheckHasMultipleValues", json!(true));
     }
     Value::Object(rendered)
@@ -85,7 +109,10 @@ fn definition(report: &StageReport, query: &QueryReport) -> Value {
 
 /// Name and native type of each column.
 pub fn signature(columns: &[ColumnDescriptor]) -> Value {
-    columns.iter().map(|column| json!({ "name": column.name, "type": column.native_type })).collect()
+    columns
+        .iter()
+        .map(|column| json!({ "name": column.name, "type": column.native_type }))
+        .collect()
 }
 
 fn input(input: &StageInput) -> Value {
@@ -101,20 +128,31 @@ fn input(input: &StageInput) -> Value {
 pub fn data_source(descriptor: &InputDescriptor) -> Value {
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| json!(text));
     match descriptor {
-        InputDescriptor::External { source_json, format_json, signature: columns } => json!({
+        InputDescriptor::External {
+            source_json,
+            format_json,
+            signature: columns,
+        } => json!({
             "type": "external",
             "inputSource": parsed(source_json),
             "inputFormat": parsed(format_json),
             "signature": signature(columns),
         }),
-        InputDescriptor::Table { datasource, intervals, filter } => {
+        InputDescriptor::Table {
+            datasource,
+            intervals,
+            filter,
+        } => {
             let mut rendered = Map::from_iter([
                 ("type".to_owned(), json!("table")),
                 ("dataSource".to_owned(), json!(datasource)),
                 ("intervals".to_owned(), intervals_json(intervals)),
             ]);
             if let Some(filter) = filter {
-                rendered.insert("filter".to_owned(), json!({ "type": "expression", "expression": filter }));
+                rendered.insert(
+                    "filter".to_owned(),
+                    json!({ "type": "expression", "expression": filter }),
+                );
             }
             Value::Object(rendered)
         }
@@ -126,7 +164,10 @@ pub fn intervals_json(intervals: &[(i64, i64)]) -> Value {
     if intervals.is_empty() {
         return json!([ETERNITY]);
     }
-    intervals.iter().map(|(start, end)| json!(interval(*start, *end))).collect()
+    intervals
+        .iter()
+        .map(|(start, end)| json!(interval(*start, *end)))
+        .collect()
 }
 
 /// `start/end`
@@ -148,23 +189,52 @@ fn processor(processor: &ProcessorDescriptor, inputs: &[StageInput]) -> Value {
     let mut put = |name: &str, value: Value| query.insert(name.to_owned(), value);
     put("queryType", json!(query_type(processor.kind)));
     put("dataSource", source);
-    put("intervals", json!({ "type": "intervals", "intervals": [ETERNITY] }));
+    put(
+        "intervals",
+        json!({ "type": "intervals", "intervals": [ETERNITY] }),
+    );
     if let Some(filter) = &processor.filter {
         put("filter", json!({ "type": "expression", "expression": filter }));
     }
     if !processor.keys.is_empty() {
-        put("dimensions", processor.keys.iter().map(|key| json!({ "type": "default", "outputName": key })).collect());
+        put(
+            "dimensions",
+            processor
+                .keys
+                .iter()
+                .map(|key| json!({ "type": "default", "outputName": key }))
+                .collect(),
+        );
     }
     if !processor.expressions.is_empty() {
         let aggregations = processor.expressions.iter();
-        put("aggregations", aggregations.map(|name| json!({ "type": "expression", "name": name })).collect());
+        put(
+            "aggregations",
+            aggregations
+                .map(|name| json!({ "type": "expression", "name": name }))
+                .collect(),
+        );
     }
     if let Some(limit) = processor.limit {
         put("limit", json!(limit));
     }
     put("resultFormat", json!("compactedList"));
-    put("columns", processor.columns.iter().map(|column| json!(column.name)).collect());
-    put("columnTypes", processor.columns.iter().map(|column| json!(column.native_type)).collect());
+    put(
+        "columns",
+        processor
+            .columns
+            .iter()
+            .map(|column| json!(column.name))
+            .collect(),
+    );
+    put(
+        "columnTypes",
+        processor
+            .columns
+            .iter()
+            .map(|column| json!(column.native_type))
+            .collect(),
+    );
     put("granularity", json!({ "type": "all" }));
     put("legacy", json!(false));
     json!({ "type": kind, "query": query, "plan": processor.plan })
@@ -231,7 +301,9 @@ fn segment_generator(columns: &[ColumnDescriptor], target: &IngestTarget) -> Val
 
 /// Druid's name of a granularity.
 pub fn granularity(granularity: &SegmentGranularity) -> Value {
-    let SegmentGranularity::Period(period) = granularity else { return json!("ALL") };
+    let SegmentGranularity::Period(period) = granularity else {
+        return json!({ "type": "all" });
+    };
     match period.as_str() {
         "PT1S" => json!("SECOND"),
         "PT1M" => json!("MINUTE"),
@@ -300,12 +372,18 @@ fn shuffle_spec(shuffle: &ShuffleSpec) -> Value {
         ShuffleKind::Mix => ("mix", None),
         ShuffleKind::Broadcast => ("broadcast", None),
         ShuffleKind::Hash { partitions } => ("hash", Some(("partitions", count(partitions)))),
-        ShuffleKind::HashLocalSort { partitions } => ("hashLocalSort", Some(("partitions", count(partitions)))),
+        ShuffleKind::HashLocalSort { partitions } => {
+            ("hashLocalSort", Some(("partitions", count(partitions))))
+        }
         ShuffleKind::GlobalSort(RangeTarget::MaxCount(partitions)) => {
             ("maxCount", Some(("partitions", json!(partitions))))
         }
-        ShuffleKind::GlobalSort(RangeTarget::TargetSize(bytes)) => ("targetSize", Some(("targetSize", json!(bytes)))),
-        ShuffleKind::GlobalSort(RangeTarget::TargetRows(rows)) => ("targetSize", Some(("targetSize", json!(rows)))),
+        ShuffleKind::GlobalSort(RangeTarget::TargetSize(bytes)) => {
+            ("targetSize", Some(("targetSize", json!(bytes))))
+        }
+        ShuffleKind::GlobalSort(RangeTarget::TargetRows(rows)) => {
+            ("targetSize", Some(("targetSize", json!(rows))))
+        }
         ShuffleKind::Bucket { target_rows } => ("bucket", Some(("targetSize", json!(target_rows)))),
     };
     let mut rendered = Map::from_iter([("type".to_owned(), json!(kind))]);

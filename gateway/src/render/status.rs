@@ -41,7 +41,10 @@ pub fn state_name(state: v1::TaskState) -> &'static str {
 
 fn location(address: &str) -> Value {
     let host_port = address.split_once("://").map_or(address, |(_, host)| host);
-    match host_port.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+    match host_port
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
+    {
         Some((host, port)) => json!({ "host": host, "port": port, "tlsPort": -1 }),
         None if !host_port.is_empty() => json!({ "host": host_port, "port": -1, "tlsPort": -1 }),
         None => json!({ "host": null, "port": -1, "tlsPort": -1 }),
@@ -67,7 +70,10 @@ mod tests {
         };
         let rendered = status(&task);
         assert_eq!(rendered["createdTime"], "2022-09-14T22:12:05.000Z");
-        assert_eq!(rendered["location"], json!({ "host": "localhost", "port": 8100, "tlsPort": -1 }));
+        assert_eq!(
+            rendered["location"],
+            json!({ "host": "localhost", "port": 8100, "tlsPort": -1 })
+        );
         assert_eq!(rendered["statusCode"], "RUNNING");
         assert_eq!(rendered["duration"], -1);
         assert_eq!(rendered["errorMsg"], Value::Null);

@@ -25,17 +25,25 @@ pub async fn status() -> Response {
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse::<u64>().ok());
+    let kilobytes = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|number| number.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
 
 /// 200 when a query could run.
 pub async fn health(State(app): State<App>) -> Result<Response, ApiError> {
-    let nodes = app.overlord()?.list_nodes(v1::Empty {}).await.map_err(|status| ApiError::of_status(&status, ""))?;
+    let nodes = app
+        .overlord()?
+        .list_nodes(v1::Empty {})
+        .await
+        .map_err(|status| ApiError::of_status(&status, ""))?;
     let nodes = nodes.into_inner().nodes;
     for (role, name) in [(v1::Role::Controller, "controller"), (v1::Role::Worker, "worker")] {
         if !nodes.iter().any(|node| node.role() == role) {
-            return Err(ApiError::Unavailable { message: format!("No {name} has joined the cluster yet") });
+            return Err(ApiError::Unavailable {
+                message: format!("No {name} has joined the cluster yet"),
+            });
         }
     }
     Ok(json_response(StatusCode::OK, &json!(true)))
@@ -49,9 +57,16 @@ pub async fn self_discovered() -> Response {
 pub async fn datasources(State(app): State<App>) -> Result<Response, ApiError> {
     let catalog = app
         .overlord()?
-        .get_catalog(v1::CatalogRequest { datasources: Vec::new() })
+        .get_catalog(v1::CatalogRequest {
+            datasources: Vec::new(),
+        })
         .await
         .map_err(|status| ApiError::of_status(&status, ""))?;
-    let names: Vec<Value> = catalog.into_inner().tables.into_iter().map(|table| json!(table.datasource)).collect();
+    let names: Vec<Value> = catalog
+        .into_inner()
+        .tables
+        .into_iter()
+        .map(|table| json!(table.datasource))
+        .collect();
     Ok(json_response(StatusCode::OK, &Value::Array(names)))
 }

@@ -30,7 +30,9 @@ struct CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        let (Some(task_id), Ok(mut overlord)) = (self.task_id.take(), self.app.overlord()) else { return };
+        let (Some(task_id), Ok(mut overlord)) = (self.task_id.take(), self.app.overlord()) else {
+            return;
+        };
         tokio::spawn(async move {
             let _ = overlord.shutdown_task(v1::TaskRequest { task_id }).await;
         });
@@ -56,32 +58,50 @@ pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     let query_id = submission.query_id;
     let mut overlord = app.overlord()?;
     let refused = |status: tonic::Status| ApiError::of_status(&status, &query_id);
-    let submitted = overlord.submit_task(v1::SubmitTaskRequest { spec: Some(submission.spec) }).await;
+    let submitted = overlord
+        .submit_task(v1::SubmitTaskRequest {
+            spec: Some(submission.spec),
+        })
+        .await;
     let task_id = submitted.map_err(refused)?.into_inner().task_id;
-    let mut guard = CancelOnDrop { app: app.clone(), task_id: Some(task_id.clone()) };
+    let mut guard = CancelOnDrop {
+        app: app.clone(),
+        task_id: Some(task_id.clone()),
+    };
     loop {
-        let wait = v1::WaitTaskRequest { task_id: task_id.clone(), timeout_ms: POLL_MS };
+        let wait = v1::WaitTaskRequest {
+            task_id: task_id.clone(),
+            timeout_ms: POLL_MS,
+        };
         let task = overlord.wait_task(wait).await.map_err(refused)?.into_inner();
         if matches!(task.state(), v1::TaskState::Success | v1::TaskState::Failed) {
             break;
         }
     }
     guard.task_id = None;
-    let report = overlord.get_report(v1::TaskRequest { task_id }).await.map_err(refused)?.into_inner();
+    let report = overlord
+        .get_report(v1::TaskRequest { task_id })
+        .await
+        .map_err(refused)?
+        .into_inner();
     answer(&report, &shape, &query_id)
 }
 
 fn answer(report: &v1::Report, shape: &results::Shape, query_id: &str) -> Result<Response, ApiError> {
     let internal = |message: String| ApiError::Internal { message };
-    let query: QueryReport =
-        from_kernel(report.report.as_ref(), "Report", "report").map_err(|error| internal(error.to_string()))?;
+    let query: QueryReport = from_kernel(report.report.as_ref(), "Report", "report")
+        .map_err(|error| internal(error.to_string()))?;
     if let Some(error) = &query.error {
         let (status, body) = errors::failed_query(error);
         return Err(ApiError::Failed { status, body });
     }
     let rows = results::read(&report.results).map_err(|error| internal(error.to_string()))?;
     let body = results::write(&rows, &query.result_signature, shape);
-    let content_type = if shape.format == ResultFormat::Csv { "text/csv" } else { "application/json" };
+    let content_type = if shape.format == ResultFormat::Csv {
+        "text/csv"
+    } else {
+        "application/json"
+    };
     let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], body).into_response();
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(query_id) {

@@ -24,7 +24,9 @@ pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> 
     }
     let mut overlord = app.overlord()?;
     let reply = overlord
-        .submit_task(v1::SubmitTaskRequest { spec: Some(submission.spec) })
+        .submit_task(v1::SubmitTaskRequest {
+            spec: Some(submission.spec),
+        })
         .await
         .map_err(|status| ApiError::of_status(&status, &submission.query_id))?
         .into_inner();
@@ -34,7 +36,10 @@ pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> 
         v1::TaskState::Failed => "FAILED",
         _ => "RUNNING",
     };
-    Ok(json_response(StatusCode::ACCEPTED, &json!({ "taskId": reply.task_id, "state": state })))
+    Ok(json_response(
+        StatusCode::ACCEPTED,
+        &json!({ "taskId": reply.task_id, "state": state }),
+    ))
 }
 
 /// Clients ask whether there is a task endpoint.

@@ -12,36 +12,60 @@ use crate::render::{report, status as render};
 use crate::service::App;
 
 async fn find(app: &App, task_id: &str) -> Result<v1::Task, ApiError> {
-    let request = v1::TaskRequest { task_id: task_id.to_owned() };
-    let task = app.overlord()?.get_task(request).await.map_err(|status| ApiError::of_status(&status, task_id))?;
+    let request = v1::TaskRequest {
+        task_id: task_id.to_owned(),
+    };
+    let task = app
+        .overlord()?
+        .get_task(request)
+        .await
+        .map_err(|status| ApiError::of_status(&status, task_id))?;
     Ok(task.into_inner())
 }
 
 pub async fn payload(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
     let task = find(&app, &task_id).await?;
     let payload = task.spec.map(|spec| spec.payload_json).unwrap_or_default();
-    let payload: Value =
-        serde_json::from_str(&payload).map_err(|error| ApiError::Internal { message: error.to_string() })?;
-    Ok(json_response(StatusCode::OK, &json!({ "task": task_id, "payload": payload })))
+    let payload: Value = serde_json::from_str(&payload).map_err(|error| ApiError::Internal {
+        message: error.to_string(),
+    })?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "task": task_id, "payload": payload }),
+    ))
 }
 
 pub async fn status(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
     let task = find(&app, &task_id).await?;
-    Ok(json_response(StatusCode::OK, &json!({ "task": task_id, "status": render::status(&task) })))
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "task": task_id, "status": render::status(&task) }),
+    ))
 }
 
 pub async fn reports(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let request = v1::TaskRequest { task_id: task_id.clone() };
-    let found = app.overlord()?.get_report(request).await.map_err(|status| ApiError::of_status(&status, &task_id))?;
-    let body = report::report(&task_id, &found.into_inner())
-        .map_err(|error| ApiError::Internal { message: error.to_string() })?;
+    let request = v1::TaskRequest {
+        task_id: task_id.clone(),
+    };
+    let found = app
+        .overlord()?
+        .get_report(request)
+        .await
+        .map_err(|status| ApiError::of_status(&status, &task_id))?;
+    let body = report::report(&task_id, &found.into_inner()).map_err(|error| ApiError::Internal {
+        message: error.to_string(),
+    })?;
     Ok(json_response(StatusCode::OK, &body))
 }
 
 /// The controller's log is its process' own; what a task has to say is in its report.
 pub async fn log(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
     let task = find(&app, &task_id).await?;
-    let mut lines = format!("task {task_id} on datasource {}: {}\n", task.datasource, render::state_name(task.state()));
+    let mut lines = format!(
+        "task {task_id} on datasource {}: {}\n",
+        task.datasource,
+        render::state_name(task.state())
+    );
     if !task.location.is_empty() {
         lines += &format!("controller: {}\n", task.location);
     }
@@ -52,8 +76,13 @@ pub async fn log(State(app): State<App>, Path(task_id): Path<String>) -> Result<
 }
 
 pub async fn shutdown(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let request = v1::TaskRequest { task_id: task_id.clone() };
-    app.overlord()?.shutdown_task(request).await.map_err(|status| ApiError::of_status(&status, &task_id))?;
+    let request = v1::TaskRequest {
+        task_id: task_id.clone(),
+    };
+    app.overlord()?
+        .shutdown_task(request)
+        .await
+        .map_err(|status| ApiError::of_status(&status, &task_id))?;
     Ok(json_response(StatusCode::OK, &json!({ "task": task_id })))
 }
 
@@ -79,13 +108,21 @@ pub async fn list(State(app): State<App>, Query(filters): Query<Filters>) -> Res
             let given = filters.state.unwrap_or_default();
             return Err(ApiError::Text {
                 status: StatusCode::BAD_REQUEST,
-                message: format!("Invalid task state[{given}]. Must be one of [pending, waiting, running, complete]."),
+                message: format!(
+                    "Invalid task state[{given}]. Must be one of [pending, waiting, running, complete]."
+                ),
             });
         }
     };
     // No task is ever between the queue and a controller, which Druid calls pending; and all are controller tasks.
-    let none = filters.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("pending"))
-        || filters.kind.as_deref().is_some_and(|kind| kind != "query_controller");
+    let none = filters
+        .state
+        .as_deref()
+        .is_some_and(|state| state.eq_ignore_ascii_case("pending"))
+        || filters
+            .kind
+            .as_deref()
+            .is_some_and(|kind| kind != "query_controller");
     if none {
         return Ok(json_response(StatusCode::OK, &json!([])));
     }
@@ -115,7 +152,11 @@ async fn answer(app: &App, states: Vec<v1::TaskState>, filters: Filters) -> Resu
         created: None,
         max: filters.max.unwrap_or(0),
     };
-    let tasks = app.overlord()?.list_tasks(request).await.map_err(|status| ApiError::of_status(&status, ""))?;
+    let tasks = app
+        .overlord()?
+        .list_tasks(request)
+        .await
+        .map_err(|status| ApiError::of_status(&status, ""))?;
     let tasks: Vec<Value> = tasks.into_inner().tasks.iter().map(render::status).collect();
     Ok(json_response(StatusCode::OK, &Value::Array(tasks)))
 }

@@ -33,7 +33,11 @@ impl Open {
         let mut found = false;
         let _ = self.plan.apply(|node| {
             found |= node.children().is_empty() && leaf_scan(node).is_none();
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            Ok(if found {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
         });
         found
     }
@@ -51,13 +55,30 @@ impl StageBuilder<'_> {
     /// A leaf of the plan: outside data, or rows out of nothing, which only one worker may make.
     pub(super) fn open_leaf(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
         let Some(scan) = leaf_scan(plan) else {
-            return Ok(Open { plan: Arc::clone(plan), single: true, deterministic: true });
+            return Ok(Open {
+                plan: Arc::clone(plan),
+                single: true,
+                deterministic: true,
+            });
         };
-        let target = self.scans.get(scan).ok_or_else(|| internal_datafusion_err!("scan {scan} was never planned"))?;
+        let target = self
+            .scans
+            .get(scan)
+            .ok_or_else(|| internal_datafusion_err!("scan {scan} was never planned"))?;
         let input = self.inputs.len();
-        let splits = StageInput::Splits { descriptor: target.descriptor(), splits: Vec::new() };
-        self.inputs.push(OpenInput { input: splits, scan: Some(target) });
-        Ok(Open { plan: with_input(plan, input)?, single: false, deterministic: true })
+        let splits = StageInput::Splits {
+            descriptor: target.descriptor(),
+            splits: Vec::new(),
+        };
+        self.inputs.push(OpenInput {
+            input: splits,
+            scan: Some(target),
+        });
+        Ok(Open {
+            plan: with_input(plan, input)?,
+            single: false,
+            deterministic: true,
+        })
     }
 }
 
@@ -66,7 +87,12 @@ fn with_input(leaf: &Arc<dyn ExecutionPlan>, input: usize) -> Result<Arc<dyn Exe
         return Ok(Arc::new(scan.with_input(input)));
     }
     if let Some(read) = leaf.downcast_ref::<ShuffleReadExec>() {
-        return Ok(Arc::new(ShuffleReadExec::new(input, read.schema(), read.merge_key().to_vec(), 1)));
+        return Ok(Arc::new(ShuffleReadExec::new(
+            input,
+            read.schema(),
+            read.merge_key().to_vec(),
+            1,
+        )));
     }
     segment_scan::renumber(leaf, input)
 }
@@ -81,10 +107,14 @@ pub(super) fn close(
 ) -> Result<(StageDefinition, Vec<PlannedScan>)> {
     let used: Mutex<Vec<OpenInput>> = Mutex::new(Vec::new());
     let plan = open.plan.transform_up(|node| {
-        let known = leaf_scan(&node).or_else(|| node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::input));
-        let Some(known) = known else { return Ok(Transformed::no(node)) };
-        let input =
-            known_inputs.get(known).ok_or_else(|| internal_datafusion_err!("leaf {known} has no input"))?;
+        let known =
+            leaf_scan(&node).or_else(|| node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::input));
+        let Some(known) = known else {
+            return Ok(Transformed::no(node));
+        };
+        let input = known_inputs
+            .get(known)
+            .ok_or_else(|| internal_datafusion_err!("leaf {known} has no input"))?;
         let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
         used.push(input.clone());
         Ok(Transformed::yes(with_input(&node, used.len() - 1)?))
@@ -92,12 +122,21 @@ pub(super) fn close(
     let plan = plan.data;
     // What the last stage of an ingestion gives back is its report, not rows.
     let signature = match shuffle {
-        Some(_) => plan.schema().fields().iter().map(|field| descriptor(field)).collect(),
+        Some(_) => plan
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| descriptor(field))
+            .collect(),
         None => Vec::new(),
     };
     let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
     let scans = used.iter().enumerate().filter_map(|(input, open)| {
-        open.scan.clone().map(|target| PlannedScan { stage: number, input, target })
+        open.scan.clone().map(|target| PlannedScan {
+            stage: number,
+            input,
+            target,
+        })
     });
     let scans = scans.collect();
     let stage = StageDefinition {
@@ -129,7 +168,12 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
                 _ => ProcessorKind::GroupByPostShuffle,
             };
             keys.extend(aggregate.group_expr().expr().iter().map(|(_, name)| name.clone()));
-            expressions.extend(aggregate.aggr_expr().iter().map(|function| function.name().to_owned()));
+            expressions.extend(
+                aggregate
+                    .aggr_expr()
+                    .iter()
+                    .map(|function| function.name().to_owned()),
+            );
         } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             kind = match join.partition_mode() {
                 PartitionMode::Partitioned => ProcessorKind::SortMergeJoin,
@@ -148,14 +192,25 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
                 _ => kind,
             };
         }
-        Ok(if kind == ProcessorKind::SegmentGenerator { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if kind == ProcessorKind::SegmentGenerator {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     });
     ProcessorDescriptor {
         kind,
-        columns: plan.schema().fields().iter().map(|field| descriptor(field)).collect(),
+        columns: plan
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| descriptor(field))
+            .collect(),
         keys,
         expressions,
-        filter: filters.into_iter().reduce(|all, next| format!("{all} AND {next}")),
+        filter: filters
+            .into_iter()
+            .reduce(|all, next| format!("{all} AND {next}")),
         limit: limit.map(|limit| limit as u64),
         plan: displayable(plan.as_ref()).indent(false).to_string(),
     }

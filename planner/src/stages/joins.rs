@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::common::{JoinType, Result, internal_err};
+use datafusion::physical_expr::Partitioning;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_expr::Partitioning;
 use sarsen_kernel::query::Delivery;
 use sarsen_kernel::shuffle::{ShuffleKind, ShuffleSpec};
 
@@ -36,7 +36,10 @@ impl StageBuilder<'_> {
         let (left_keys, right_keys) = join.on().iter().cloned().unzip();
         let partitions = 2;
         let hashed = |side: &Arc<dyn ExecutionPlan>, keys| -> Result<Arc<dyn ExecutionPlan>> {
-            Ok(Arc::new(RepartitionExec::try_new(without_gather(side), Partitioning::Hash(keys, partitions))?))
+            Ok(Arc::new(RepartitionExec::try_new(
+                without_gather(side),
+                Partitioning::Hash(keys, partitions),
+            )?))
         };
         let partitioned = HashJoinExec::try_new(
             hashed(join.left(), left_keys)?,
@@ -54,24 +57,42 @@ impl StageBuilder<'_> {
     }
 
     /// A join that collects its left side.
-    pub(super) fn open_collected_join(&mut self, plan: &Arc<dyn ExecutionPlan>, join_type: JoinType) -> Result<Open> {
+    pub(super) fn open_collected_join(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        join_type: JoinType,
+    ) -> Result<Open> {
         let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
         let [left, right] = children.as_slice() else {
             return internal_err!("a join has two sides, found {}", children.len());
         };
         let left = self.open(&without_gather(left))?;
-        let null_aware = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| join.null_aware);
+        let null_aware = plan
+            .downcast_ref::<HashJoinExec>()
+            .is_some_and(|join| join.null_aware);
         let right = self.open(right)?;
-        let right = if may_broadcast_left(join_type) && !null_aware { right } else { self.gather(right, None)? };
+        let right = if may_broadcast_left(join_type) && !null_aware {
+            right
+        } else {
+            self.gather(right, None)?
+        };
         let deterministic = left.deterministic && right.deterministic;
         let left = if left.single && right.single {
             left
         } else {
-            let broadcast = ShuffleSpec { kind: ShuffleKind::Broadcast, key: Vec::new(), bucket_prefix_bytes: 0 };
+            let broadcast = ShuffleSpec {
+                kind: ShuffleKind::Broadcast,
+                key: Vec::new(),
+                bucket_prefix_bytes: 0,
+            };
             self.close_and_read(left, broadcast, Delivery::Broadcast)?
         };
         let plan = replace_children_if_necessary(Arc::clone(plan), vec![left.plan, right.plan])?;
-        Ok(Open { plan, single: right.single, deterministic })
+        Ok(Open {
+            plan,
+            single: right.single,
+            deterministic,
+        })
     }
 }
 

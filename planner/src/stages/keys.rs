@@ -23,7 +23,12 @@ pub(super) fn with_key_columns(
         .fields()
         .iter()
         .enumerate()
-        .map(|(index, field)| (Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>, field.name().clone()))
+        .map(|(index, field)| {
+            (
+                Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>,
+                field.name().clone(),
+            )
+        })
         .collect();
     let own_columns = projection.len();
     let mut key_columns = Vec::new();
@@ -51,8 +56,16 @@ fn key_column(index: usize, name: String, options: Option<SortOptions>) -> KeyCo
     KeyColumn {
         index: u32::try_from(index).unwrap_or(u32::MAX),
         name,
-        order: if options.descending { SortOrder::Descending } else { SortOrder::Ascending },
-        nulls: if options.nulls_first { NullOrder::First } else { NullOrder::Last },
+        order: if options.descending {
+            SortOrder::Descending
+        } else {
+            SortOrder::Ascending
+        },
+        nulls: if options.nulls_first {
+            NullOrder::First
+        } else {
+            NullOrder::Last
+        },
     }
 }
 
@@ -67,7 +80,15 @@ pub(super) fn without_key_columns(open: Open, columns: usize) -> Result<Open> {
         .iter()
         .take(columns)
         .enumerate()
-        .map(|(index, field)| (Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>, field.name().clone()))
+        .map(|(index, field)| {
+            (
+                Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>,
+                field.name().clone(),
+            )
+        })
         .collect();
-    Ok(Open { plan: Arc::new(ProjectionExec::try_new(projection, open.plan)?), ..open })
+    Ok(Open {
+        plan: Arc::new(ProjectionExec::try_new(projection, open.plan)?),
+        ..open
+    })
 }

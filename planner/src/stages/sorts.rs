@@ -20,7 +20,11 @@ impl StageBuilder<'_> {
             let child = self.open(merge.input())?;
             let child = self.gather(child, None)?;
             let sort = SortExec::new(merge.expr().clone(), child.plan).with_fetch(Some(fetch));
-            return Ok(Open { plan: Arc::new(sort), single: true, deterministic: false });
+            return Ok(Open {
+                plan: Arc::new(sort),
+                single: true,
+                deterministic: false,
+            });
         }
         let sorted = self.close_sorted(merge.input(), merge.expr(), RangeTarget::MaxCount(1))?;
         let columns = merge.input().schema().fields().len();
@@ -42,7 +46,14 @@ impl StageBuilder<'_> {
         };
         let child = self.open(unsorted)?;
         let (child, key) = order_key(child, order)?;
-        Ok((child, ShuffleSpec { kind: ShuffleKind::GlobalSort(target), key, bucket_prefix_bytes: 0 }))
+        Ok((
+            child,
+            ShuffleSpec {
+                kind: ShuffleKind::GlobalSort(target),
+                key,
+                bucket_prefix_bytes: 0,
+            },
+        ))
     }
 
     /// When `plan` ends in a global sort without a limit: the fragment below it and the range shuffle, whose
@@ -62,7 +73,8 @@ impl StageBuilder<'_> {
         } else {
             return Ok(None);
         };
-        self.close_sorted(input, order, RangeTarget::MaxCount(partitions.max(1))).map(Some)
+        self.close_sorted(input, order, RangeTarget::MaxCount(partitions.max(1)))
+            .map(Some)
     }
 }
 
@@ -71,5 +83,10 @@ impl StageBuilder<'_> {
 /// # Errors
 /// When an expression cannot be projected.
 pub fn order_key(open: Open, order: &LexOrdering) -> Result<(Open, Vec<KeyColumn>)> {
-    keys::with_key_columns(open, order.iter().map(|sort| (Arc::clone(&sort.expr), Some(sort.options))))
+    keys::with_key_columns(
+        open,
+        order
+            .iter()
+            .map(|sort| (Arc::clone(&sort.expr), Some(sort.options))),
+    )
 }

@@ -31,7 +31,13 @@ impl Window {
     /// Starts to read the split of `request`.
     pub(super) fn open(request: &ReadRequest, runtime: &Handle) -> Result<Self, StorageError> {
         let start = request.split.range.map_or(0, |(start, _)| start);
-        let opened = open(&request.source, &request.split.location, start, &request.context, runtime)?;
+        let opened = open(
+            &request.source,
+            &request.split.location,
+            start,
+            &request.context,
+            runtime,
+        )?;
         let counters = Arc::clone(&request.counters);
         let file = request.file().to_owned();
         let is_range = request.split.range.is_some();
@@ -44,7 +50,11 @@ impl Window {
                     Opened::Stream(stream) => stream,
                 };
                 let counted: Box<dyn Read + Send> = Box::new(Counted { inner: raw, counters });
-                let reader = if is_range { Ok(counted) } else { decompress(counted) };
+                let reader = if is_range {
+                    Ok(counted)
+                } else {
+                    decompress(counted)
+                };
                 let mut reader = match reader {
                     Ok(reader) => reader,
                     Err(error) => {
@@ -67,7 +77,13 @@ impl Window {
                 }
             })
             .map_err(|error| StorageError::file(request.file(), error))?;
-        Ok(Window { pieces, buffer: Vec::new(), position: 0, offset: start, ended: false })
+        Ok(Window {
+            pieces,
+            buffer: Vec::new(),
+            position: 0,
+            offset: start,
+            ended: false,
+        })
     }
 
     /// Bytes that are there and not taken yet.

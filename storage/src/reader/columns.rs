@@ -20,9 +20,15 @@ pub(super) enum Cell {
     Long(i64),
     Double(f64),
     Bool(bool),
-    Text { start: usize, end: usize },
+    Text {
+        start: usize,
+        end: usize,
+    },
     /// As `Text`, but it is JSON.
-    Json { start: usize, end: usize },
+    Json {
+        start: usize,
+        end: usize,
+    },
 }
 
 /// Bytes of a batch at about the most.
@@ -34,6 +40,7 @@ pub(super) struct Columns {
     pub(super) cells: Vec<Cell>,
     pub(super) scratch: String,
     rows: usize,
+    records: u64,
     bytes: usize,
     batch_rows: usize,
 }
@@ -59,6 +66,7 @@ impl Columns {
             cells: vec![Cell::Null; columns.len()],
             scratch: String::new(),
             rows: 0,
+            records: 0,
             bytes: 0,
             batch_rows: batch_rows.max(1),
         }
@@ -80,26 +88,25 @@ impl Columns {
     pub(super) fn text(&mut self, text: &str) -> Cell {
         let start = self.scratch.len();
         self.scratch.push_str(text);
-        Cell::Text { start, end: self.scratch.len() }
+        Cell::Text {
+            start,
+            end: self.scratch.len(),
+        }
     }
 
-    /// Adds the gathered row.
-    ///
-    /// # Errors
-    /// In words, when a cell is not of its column's type; nothing is added then.
-    pub(super) fn end_row(&mut self) -> Result<(), String> {
-        for (position, (builder, cell)) in self.builders.iter().zip(&self.cells).enumerate() {
-            if !builder.accepts(*cell, &self.scratch) {
-                let name = self.schema.fields().get(position).map_or("", |field| field.name());
-                return Err(format!("column [{name}] holds [{}], which is no number", shown(*cell, &self.scratch)));
-            }
-        }
+    /// Adds the gathered row. A value that its column's type cannot hold becomes null, as Druid has it.
+    pub(super) fn end_row(&mut self) {
         for (builder, cell) in self.builders.iter_mut().zip(&self.cells) {
             builder.append(*cell, &self.scratch);
         }
         self.rows += 1;
+        self.records += 1;
         self.bytes += self.scratch.len() + 8 * self.cells.len();
-        Ok(())
+    }
+
+    /// Rows since the beginning.
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -133,10 +140,12 @@ fn builder(of_type: &DruidType) -> Builder {
             DruidType::Long => {
                 Builder::Longs(ListBuilder::new(Int64Builder::new()).with_field(element(DataType::Int64)))
             }
-            DruidType::Double | DruidType::Float => {
-                Builder::Doubles(ListBuilder::new(Float64Builder::new()).with_field(element(DataType::Float64)))
-            }
-            _ => Builder::Texts(ListBuilder::new(StringViewBuilder::new()).with_field(element(DataType::Utf8View))),
+            DruidType::Double | DruidType::Float => Builder::Doubles(
+                ListBuilder::new(Float64Builder::new()).with_field(element(DataType::Float64)),
+            ),
+            _ => Builder::Texts(
+                ListBuilder::new(StringViewBuilder::new()).with_field(element(DataType::Utf8View)),
+            ),
         },
     }
 }
@@ -154,56 +163,41 @@ fn shown(cell: Cell, scratch: &str) -> String {
         Cell::Long(value) => value.to_string(),
         Cell::Double(value) => value.to_string(),
         Cell::Bool(value) => value.to_string(),
-        Cell::Text { .. } | Cell::Json { .. } => text_of(cell, scratch).unwrap_or_default().chars().take(80).collect(),
+        Cell::Text { .. } | Cell::Json { .. } => text_of(cell, scratch)
+            .unwrap_or_default()
+            .chars()
+            .take(80)
+            .collect(),
     }
 }
 
-/// A whole number; a fraction is cut off.
-fn to_long(cell: Cell, scratch: &str) -> Result<Option<i64>, ()> {
+/// A whole number; a fraction is cut off. `None` for what is no number.
+fn to_long(cell: Cell, scratch: &str) -> Option<i64> {
     match cell {
-        Cell::Null => Ok(None),
-        Cell::Long(value) => Ok(Some(value)),
-        Cell::Double(value) => Ok(Some(value as i64)),
-        Cell::Bool(value) => Ok(Some(i64::from(value))),
+        Cell::Null | Cell::Json { .. } => None,
+        Cell::Long(value) => Some(value),
+        Cell::Double(value) => Some(value as i64),
+        Cell::Bool(value) => Some(i64::from(value)),
         Cell::Text { .. } => {
             let text = text_of(cell, scratch).unwrap_or_default().trim();
-            match text.parse::<i64>() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) if text.is_empty() => Ok(None),
-                Err(_) => text.parse::<f64>().map(|value| Some(value as i64)).map_err(|_| ()),
-            }
+            text.parse::<i64>()
+                .ok()
+                .or_else(|| text.parse::<f64>().ok().map(|value| value as i64))
         }
-        Cell::Json { .. } => Err(()),
     }
 }
 
-fn to_double(cell: Cell, scratch: &str) -> Result<Option<f64>, ()> {
+fn to_double(cell: Cell, scratch: &str) -> Option<f64> {
     match cell {
-        Cell::Null => Ok(None),
-        Cell::Long(value) => Ok(Some(value as f64)),
-        Cell::Double(value) => Ok(Some(value)),
-        Cell::Bool(value) => Ok(Some(f64::from(u8::from(value)))),
-        Cell::Text { .. } => {
-            let text = text_of(cell, scratch).unwrap_or_default().trim();
-            match text.parse::<f64>() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) if text.is_empty() => Ok(None),
-                Err(_) => Err(()),
-            }
-        }
-        Cell::Json { .. } => Err(()),
+        Cell::Null | Cell::Json { .. } => None,
+        Cell::Long(value) => Some(value as f64),
+        Cell::Double(value) => Some(value),
+        Cell::Bool(value) => Some(f64::from(u8::from(value))),
+        Cell::Text { .. } => text_of(cell, scratch).unwrap_or_default().trim().parse().ok(),
     }
 }
 
 impl Builder {
-    fn accepts(&self, cell: Cell, scratch: &str) -> bool {
-        match self {
-            Builder::Long(_) => to_long(cell, scratch).is_ok(),
-            Builder::Double(_) | Builder::Float(_) => to_double(cell, scratch).is_ok(),
-            _ => true,
-        }
-    }
-
     fn append(&mut self, cell: Cell, scratch: &str) {
         match self {
             Builder::Text(builder) => match cell {
@@ -224,10 +218,10 @@ impl Builder {
                     None => shown(other, scratch),
                 }),
             },
-            Builder::Long(builder) => builder.append_option(to_long(cell, scratch).ok().flatten()),
-            Builder::Double(builder) => builder.append_option(to_double(cell, scratch).ok().flatten()),
+            Builder::Long(builder) => builder.append_option(to_long(cell, scratch)),
+            Builder::Double(builder) => builder.append_option(to_double(cell, scratch)),
             Builder::Float(builder) => {
-                builder.append_option(to_double(cell, scratch).ok().flatten().map(|value| value as f32));
+                builder.append_option(to_double(cell, scratch).map(|value| value as f32));
             }
             Builder::Texts(builder) => match elements(cell, scratch) {
                 None => builder.append_null(),
@@ -248,7 +242,9 @@ impl Builder {
                     for element in elements {
                         let from_text = element.as_str().and_then(|text| text.parse().ok());
                         let from_double = element.as_f64().map(|value| value as i64);
-                        builder.values().append_option(element.as_i64().or(from_double).or(from_text));
+                        builder
+                            .values()
+                            .append_option(element.as_i64().or(from_double).or(from_text));
                     }
                     builder.append(true);
                 }

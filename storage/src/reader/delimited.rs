@@ -15,7 +15,11 @@ pub(super) fn read(
     runtime: &Handle,
     output: &Output,
 ) -> Result<(), Stop> {
-    let header = if format.find_columns_from_header { Some(header(request, format, runtime)?) } else { None };
+    let header = if format.find_columns_from_header {
+        Some(header(request, format, runtime)?)
+    } else {
+        None
+    };
     let names = header.as_deref().unwrap_or(&format.columns);
     let columns = request.columns();
     // Field position in the file by output column.
@@ -49,13 +53,7 @@ pub(super) fn read(
                 builder.set(*column, cell);
             }
         }
-        if let Err(reason) = builder.end_row() {
-            let fields: Vec<_> = records.fields().map(String::from_utf8_lossy).collect();
-            let text: String = fields.join(",").chars().take(200).collect();
-            let line = records.rows;
-            let bad = StorageError::Row { file: request.file().to_owned(), line, text, reason };
-            request.parse_errors.record(&bad)?;
-        }
+        builder.end_row();
         if builder.is_full()
             && let Some(batch) = builder.finish()?
         {
@@ -80,7 +78,10 @@ fn header(request: &ReadRequest, format: &Delimited, runtime: &Handle) -> Result
         records.next()?;
     }
     records.next()?;
-    let mut names: Vec<String> = records.fields().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+    let mut names: Vec<String> = records
+        .fields()
+        .map(|field| String::from_utf8_lossy(field).into_owned())
+        .collect();
     // A byte order mark is no part of the first name.
     if let Some(first) = names.first_mut()
         && let Some(rest) = first.strip_prefix('\u{feff}')
@@ -105,7 +106,15 @@ struct Records {
 impl Records {
     fn new(format: &Delimited, window: Window) -> Self {
         let parser = ReaderBuilder::new().delimiter(format.delimiter).build();
-        Records { parser, window, text: vec![0; 4096], text_length: 0, ends: vec![0; 64], count: 0, rows: 0 }
+        Records {
+            parser,
+            window,
+            text: vec![0; 4096],
+            text_length: 0,
+            ends: vec![0; 64],
+            count: 0,
+            rows: 0,
+        }
     }
 
     /// Reads the next record; false at the end.

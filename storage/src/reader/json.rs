@@ -15,9 +15,16 @@ use crate::StorageError;
 pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     let columns = request.columns();
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-    let positions: HashMap<&str, usize> =
-        names.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
-    let mut rows = Rows { columns: Columns::new(&columns, request.batch_rows), positions, keys: Vec::new() };
+    let positions: HashMap<&str, usize> = names
+        .iter()
+        .enumerate()
+        .map(|(position, name)| (name.as_str(), position))
+        .collect();
+    let mut rows = Rows {
+        columns: Columns::new(&columns, request.batch_rows),
+        positions,
+        keys: Vec::new(),
+    };
     let mut window = Window::open(request, runtime)?;
     window.align(request.split.range)?;
     let mut line_number = 0_u64;
@@ -49,6 +56,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
                 let text = String::from_utf8_lossy(line).chars().take(200).collect();
                 let bad = StorageError::Row {
                     file: request.file().to_owned(),
+                    record: rows.columns.records() + 1,
                     line: line_number,
                     text,
                     reason: error.to_string(),
@@ -69,6 +77,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
     if let Some(text) = open_object.filter(|text| text.iter().any(|byte| !byte.is_ascii_whitespace())) {
         let bad = StorageError::Row {
             file: request.file().to_owned(),
+            record: rows.columns.records() + 1,
             line: line_number,
             text: String::from_utf8_lossy(&text).chars().take(200).collect(),
             reason: "the file ends in the middle of an object".to_owned(),
@@ -98,7 +107,7 @@ impl Rows<'_> {
         loop {
             self.columns.begin_row();
             Row { rows: self }.deserialize(&mut deserializer)?;
-            self.columns.end_row().map_err(<serde_json::Error as serde::de::Error>::custom)?;
+            self.columns.end_row();
             if deserializer.end().is_ok() {
                 return Ok(());
             }
@@ -114,7 +123,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -125,13 +134,24 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
         f.write_str("a JSON object")
     }
 
+    /// An array has no fields: a row of nulls, as Druid has it.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut position = 0;
-        while let Some(column) = map.next_key_seed(Key { rows: self.rows, position })? {
+        while let Some(column) = map.next_key_seed(Key {
+            rows: self.rows,
+            position,
+        })? {
             position += 1;
             match column {
                 Some(column) => {
-                    let cell = map.next_value_seed(Field { columns: &mut self.rows.columns })?;
+                    let cell = map.next_value_seed(Field {
+                        columns: &mut self.rows.columns,
+                    })?;
                     self.rows.columns.set(column, cell);
                 }
                 None => {
@@ -231,12 +251,14 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
-        let value: Value = serde::Deserialize::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        let value: Value =
+            serde::Deserialize::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
         Ok(self.json(&value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Cell, A::Error> {
-        let value: Value = serde::Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
+        let value: Value =
+            serde::Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
         Ok(self.json(&value))
     }
 }

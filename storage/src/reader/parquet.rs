@@ -5,7 +5,9 @@ use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
-use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -18,16 +20,25 @@ use crate::source::{Opened, open};
 pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
     let file = seekable(request, runtime)?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
+    let metadata =
+        ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
     let groups: Vec<usize> = metadata
         .metadata()
         .row_groups()
         .iter()
         .enumerate()
         .filter(|(_, group)| {
-            let start = group.columns().iter().map(|column| column.byte_range().0).min().unwrap_or(0);
+            let start = group
+                .columns()
+                .iter()
+                .map(|column| column.byte_range().0)
+                .min()
+                .unwrap_or(0);
             let middle = start + u64::try_from(group.compressed_size()).unwrap_or(0) / 2;
-            request.split.range.is_none_or(|(from, to)| (from..to).contains(&middle))
+            request
+                .split
+                .range
+                .is_none_or(|(from, to)| (from..to).contains(&middle))
         })
         .map(|(index, _)| index)
         .collect();
@@ -54,7 +65,13 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
 
 /// The file itself, or a copy of a stream in a temporary file: Parquet is read from its end.
 fn seekable(request: &ReadRequest, runtime: &Handle) -> Result<File, StorageError> {
-    let opened = open(&request.source, &request.split.location, 0, &request.context, runtime)?;
+    let opened = open(
+        &request.source,
+        &request.split.location,
+        0,
+        &request.context,
+        runtime,
+    )?;
     match opened {
         Opened::Local(file) => Ok(file),
         Opened::Stream(mut stream) => {
@@ -64,7 +81,9 @@ fn seekable(request: &ReadRequest, runtime: &Handle) -> Result<File, StorageErro
             loop {
                 match stream.read(&mut buffer).map_err(failed)? {
                     0 => break,
-                    count => copy.write_all(buffer.get(..count).unwrap_or_default()).map_err(failed)?,
+                    count => copy
+                        .write_all(buffer.get(..count).unwrap_or_default())
+                        .map_err(failed)?,
                 }
             }
             copy.rewind().map_err(failed)?;
@@ -76,14 +95,21 @@ fn seekable(request: &ReadRequest, runtime: &Handle) -> Result<File, StorageErro
 /// A file that is gone once it is closed.
 fn unnamed_file() -> std::io::Result<File> {
     let path = std::env::temp_dir().join(format!("sarsen-{}.parquet", uuid::Uuid::new_v4()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }
 
 /// The batch with the signature's columns and types; a column that the file lacks is NULL.
 fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: true,
+        ..CastOptions::default()
+    };
     let columns: Vec<ArrayRef> = schema
         .fields()
         .iter()
@@ -93,7 +119,11 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow
                 // Times are read as ms, whatever the file's unit.
                 let column = match (column.data_type(), field.data_type()) {
                     (DataType::Timestamp(..) | DataType::Date32 | DataType::Date64, DataType::Int64) => {
-                        cast_with_options(column, &DataType::Timestamp(TimeUnit::Millisecond, None), &options)?
+                        cast_with_options(
+                            column,
+                            &DataType::Timestamp(TimeUnit::Millisecond, None),
+                            &options,
+                        )?
                     }
                     _ => Arc::clone(column),
                 };

@@ -23,18 +23,28 @@ impl DeepStorage {
     /// # Errors
     /// For other URLs, and when the folder cannot be used.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let refuse = |reason: String| StorageError::DeepStorage { url: url.to_owned(), reason };
+        let refuse = |reason: String| StorageError::DeepStorage {
+            url: url.to_owned(),
+            reason,
+        };
         let path = match url.split_once("://") {
             None => url,
             Some(("file", path)) => path,
             Some((scheme, _)) => {
-                return Err(refuse(format!("{scheme} is not supported, only a local folder is")));
+                return Err(refuse(format!(
+                    "{scheme} is not supported, only a local folder is"
+                )));
             }
         };
         std::fs::create_dir_all(path).map_err(|error| refuse(error.to_string()))?;
-        let path = Path::new(path).canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let path = Path::new(path)
+            .canonicalize()
+            .map_err(|error| refuse(error.to_string()))?;
         let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| refuse(error.to_string()))?;
-        Ok(DeepStorage { store: Arc::new(store.with_automatic_cleanup(true)), url: path.to_string_lossy().into_owned() })
+        Ok(DeepStorage {
+            store: Arc::new(store.with_automatic_cleanup(true)),
+            url: path.to_string_lossy().into_owned(),
+        })
     }
 
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
@@ -51,7 +61,10 @@ impl DeepStorage {
     /// # Errors
     /// When it cannot be written.
     pub async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<(), StorageError> {
-        let put = self.store.put(&ObjectPath::from(path), PutPayload::from(bytes)).await;
+        let put = self
+            .store
+            .put(&ObjectPath::from(path), PutPayload::from(bytes))
+            .await;
         put.map(|_| ()).map_err(|error| self.failed(&error))
     }
 
@@ -93,12 +106,20 @@ impl DeepStorage {
         let folder = root.join(ObjectPath::from(datasource).as_ref());
         let published: HashSet<PathBuf> = published.iter().map(|path| root.join(path)).collect();
         let swept = tokio::task::spawn_blocking(move || sweep(&folder, &root, &marker, &published)).await;
-        let refuse = |reason: String| StorageError::DeepStorage { url: self.url.clone(), reason };
-        swept.map_err(|error| refuse(error.to_string()))?.map_err(|error| refuse(error.to_string()))
+        let refuse = |reason: String| StorageError::DeepStorage {
+            url: self.url.clone(),
+            reason,
+        };
+        swept
+            .map_err(|error| refuse(error.to_string()))?
+            .map_err(|error| refuse(error.to_string()))
     }
 
     fn failed(&self, error: &object_store::Error) -> StorageError {
-        StorageError::DeepStorage { url: self.url.clone(), reason: error.to_string() }
+        StorageError::DeepStorage {
+            url: self.url.clone(),
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -109,7 +130,9 @@ fn sweep(folder: &Path, root: &Path, marker: &str, published: &HashSet<PathBuf>)
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
-    let is_marked = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(marker));
+    let is_marked = folder
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(marker));
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -135,14 +158,24 @@ mod tests {
     async fn only_unpublished_files_of_the_query_are_swept() {
         let folder = tempfile::tempdir().unwrap();
         let storage = DeepStorage::open(folder.path().to_str().unwrap()).unwrap();
-        for path in ["t/i/v/0/q-0-0/data.parquet", "t/i/v/1/q-1-0/data.parquet", "t/i/v/0/other-0-0/data.parquet"] {
+        for path in [
+            "t/i/v/0/q-0-0/data.parquet",
+            "t/i/v/1/q-1-0/data.parquet",
+            "t/i/v/0/other-0-0/data.parquet",
+        ] {
             storage.put(path, b"x".to_vec()).await.unwrap();
         }
         std::fs::write(folder.path().join("t/i/v/1/q-1-0/data.parquet#1"), b"y").unwrap();
         let published = HashSet::from(["t/i/v/0/q-0-0/data.parquet".to_owned()]);
         storage.delete_unpublished("t", "q", &published).await.unwrap();
         assert!(storage.get("t/i/v/0/q-0-0/data.parquet").await.unwrap().is_some());
-        assert!(storage.get("t/i/v/0/other-0-0/data.parquet").await.unwrap().is_some());
+        assert!(
+            storage
+                .get("t/i/v/0/other-0-0/data.parquet")
+                .await
+                .unwrap()
+                .is_some()
+        );
         assert!(!folder.path().join("t/i/v/1").exists());
     }
 }

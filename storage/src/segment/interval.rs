@@ -17,7 +17,10 @@ pub struct IntervalError(String);
 
 impl Interval {
     /// All of time, half of what an i64 of ms can hold.
-    pub const ETERNITY: Interval = Interval { start_ms: i64::MIN / 2, end_ms: i64::MAX / 2 };
+    pub const ETERNITY: Interval = Interval {
+        start_ms: i64::MIN / 2,
+        end_ms: i64::MAX / 2,
+    };
 
     /// As it stands in paths and segment ids: with `_` instead of `/`.
     pub fn path_name(&self) -> String {
@@ -27,7 +30,12 @@ impl Interval {
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", format_millis(self.start_ms), format_millis(self.end_ms))
+        write!(
+            f,
+            "{}/{}",
+            format_millis(self.start_ms),
+            format_millis(self.end_ms)
+        )
     }
 }
 
@@ -37,8 +45,10 @@ impl FromStr for Interval {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || IntervalError(text.to_owned());
         let (start, end) = text.split_once('/').ok_or_else(refuse)?;
-        let (start_ms, end_ms) =
-            (parse_millis(start).ok_or_else(refuse)?, parse_millis(end).ok_or_else(refuse)?);
+        let (start_ms, end_ms) = (
+            parse_millis(start).ok_or_else(refuse)?,
+            parse_millis(end).ok_or_else(refuse)?,
+        );
         Ok(Interval { start_ms, end_ms })
     }
 }
@@ -58,7 +68,10 @@ pub fn format_millis(millis: i64) -> String {
 
 /// The reverse of [`format_millis`]; the time of day may be left out.
 pub fn parse_millis(text: &str) -> Option<i64> {
-    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or((text, "00:00:00.000"));
+    let (date, time) = text
+        .trim_end_matches('Z')
+        .split_once('T')
+        .unwrap_or((text, "00:00:00.000"));
     let (negative, date) = date.strip_prefix('-').map_or((false, date), |rest| (true, rest));
     let mut date = date.splitn(3, '-');
     let year: i64 = date.next()?.parse().ok()?;
@@ -83,7 +96,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 

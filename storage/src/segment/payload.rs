@@ -38,7 +38,10 @@ pub struct LoadSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ShardSpec {
-    Numbered { partition_num: u32, partitions: u32 },
+    Numbered {
+        partition_num: u32,
+        partitions: u32,
+    },
     Range {
         dimensions: Vec<String>,
         start: Option<Vec<Option<String>>>,
@@ -46,7 +49,9 @@ pub enum ShardSpec {
         partition_num: u32,
         num_core_partitions: u32,
     },
-    Tombstone { partition_num: u32 },
+    Tombstone {
+        partition_num: u32,
+    },
 }
 
 impl ShardSpec {
@@ -83,7 +88,10 @@ impl DataSegment {
             data_source: data_source.to_owned(),
             interval: interval.to_string(),
             version: version.to_owned(),
-            load_spec: LoadSpec { kind: PARQUET.to_owned(), path: path.to_owned() },
+            load_spec: LoadSpec {
+                kind: PARQUET.to_owned(),
+                path: path.to_owned(),
+            },
             dimensions: dimensions.join(","),
             metrics: String::new(),
             shard_spec,
@@ -113,14 +121,34 @@ mod tests {
 
     #[test]
     fn the_payload_has_druids_fields() {
-        let interval: Interval = "2015-09-12T00:00:00.000Z/2015-09-13T00:00:00.000Z".parse().unwrap();
-        let shard = ShardSpec::Numbered { partition_num: 1, partitions: 0 };
-        let segment = DataSegment::parquet("w", interval, "v", "w/p", vec!["a".into(), "b".into()], shard, 7, 3);
+        let interval: Interval = "2015-09-12T00:00:00.000Z/2015-09-13T00:00:00.000Z"
+            .parse()
+            .unwrap();
+        let shard = ShardSpec::Numbered {
+            partition_num: 1,
+            partitions: 0,
+        };
+        let segment = DataSegment::parquet(
+            "w",
+            interval,
+            "v",
+            "w/p",
+            vec!["a".into(), "b".into()],
+            shard,
+            7,
+            3,
+        );
         let json = serde_json::to_value(&segment).unwrap();
         assert_eq!(json["dataSource"], "w");
         assert_eq!(json["dimensions"], "a,b");
-        assert_eq!(json["shardSpec"], serde_json::json!({"type": "numbered", "partitionNum": 1, "partitions": 0}));
-        assert_eq!(json["identifier"], "w_2015-09-12T00:00:00.000Z_2015-09-13T00:00:00.000Z_v_1");
+        assert_eq!(
+            json["shardSpec"],
+            serde_json::json!({"type": "numbered", "partitionNum": 1, "partitions": 0})
+        );
+        assert_eq!(
+            json["identifier"],
+            "w_2015-09-12T00:00:00.000Z_2015-09-13T00:00:00.000Z_v_1"
+        );
         assert_eq!(serde_json::from_value::<DataSegment>(json).unwrap(), segment);
     }
 }

@@ -75,9 +75,17 @@ impl SegmentWriter {
             .set_created_by("sarsen".to_owned())
             .build();
         let sink = BufWriter::new(storage.object_store(), path.clone());
-        let writer = AsyncArrowWriter::try_new(sink, schema, Some(properties))
-            .map_err(|error| StorageError::Write { path: path.to_string(), reason: error.to_string() })?;
-        Ok(SegmentWriter { writer, path, rows: 0 })
+        let writer = AsyncArrowWriter::try_new(sink, schema, Some(properties)).map_err(|error| {
+            StorageError::Write {
+                path: path.to_string(),
+                reason: error.to_string(),
+            }
+        })?;
+        Ok(SegmentWriter {
+            writer,
+            path,
+            rows: 0,
+        })
     }
 
     /// Appends rows.
@@ -86,7 +94,10 @@ impl SegmentWriter {
     /// When they cannot be written.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), StorageError> {
         self.rows += batch.num_rows() as u64;
-        self.writer.write(batch).await.map_err(|error| self.failed(&error))?;
+        self.writer
+            .write(batch)
+            .await
+            .map_err(|error| self.failed(&error))?;
         if self.writer.in_progress_size() > ROW_GROUP_BYTES {
             self.writer.flush().await.map_err(|error| self.failed(&error))?;
         }
@@ -100,10 +111,17 @@ impl SegmentWriter {
     pub async fn finish(mut self) -> Result<WrittenSegment, StorageError> {
         self.writer.finish().await.map_err(|error| self.failed(&error))?;
         let bytes = self.writer.bytes_written() as u64;
-        Ok(WrittenSegment { path: self.path.to_string(), bytes, rows: self.rows })
+        Ok(WrittenSegment {
+            path: self.path.to_string(),
+            bytes,
+            rows: self.rows,
+        })
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> StorageError {
-        StorageError::Write { path: self.path.to_string(), reason: error.to_string() }
+        StorageError::Write {
+            path: self.path.to_string(),
+            reason: error.to_string(),
+        }
     }
 }

@@ -36,7 +36,9 @@ impl SourceContext {
         let allowed_urls = urls.clone();
         // A redirect must not lead where a direct request may not go.
         let redirects = reqwest::redirect::Policy::custom(move |attempt| {
-            let is_allowed = allowed_urls.iter().any(|prefix| attempt.url().as_str().starts_with(prefix.as_str()));
+            let is_allowed = allowed_urls
+                .iter()
+                .any(|prefix| attempt.url().as_str().starts_with(prefix.as_str()));
             match (is_allowed, attempt.previous().len() < 10) {
                 (true, true) => attempt.follow(),
                 _ => attempt.stop(),
@@ -56,11 +58,16 @@ impl SourceContext {
     /// # Errors
     /// When it does not exist or is not allowed.
     pub fn check_path(&self, path: &str) -> Result<PathBuf, StorageError> {
-        let resolved = Path::new(path).canonicalize().map_err(|error| StorageError::file(path, error))?;
+        let resolved = Path::new(path)
+            .canonicalize()
+            .map_err(|error| StorageError::file(path, error))?;
         if self.paths.iter().any(|prefix| resolved.starts_with(prefix)) {
             return Ok(resolved);
         }
-        Err(StorageError::Denied { kind: "File", place: path.to_owned() })
+        Err(StorageError::Denied {
+            kind: "File",
+            place: path.to_owned(),
+        })
     }
 
     /// # Errors
@@ -69,7 +76,10 @@ impl SourceContext {
         if self.urls.iter().any(|prefix| url.starts_with(prefix.as_str())) {
             return Ok(());
         }
-        Err(StorageError::Denied { kind: "URL", place: url.to_owned() })
+        Err(StorageError::Denied {
+            kind: "URL",
+            place: url.to_owned(),
+        })
     }
 }
 

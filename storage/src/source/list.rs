@@ -14,20 +14,25 @@ impl InputSource {
     /// For a named file or folder that does not exist or may not be read; a filter that matches nothing is no error.
     pub async fn list(&self, context: &SourceContext) -> Result<Vec<InputFile>, StorageError> {
         match self {
-            InputSource::Inline { data } => {
-                Ok(vec![InputFile { location: String::new(), size: Some(data.len() as u64) }])
-            }
+            InputSource::Inline { data } => Ok(vec![InputFile {
+                location: String::new(),
+                size: Some(data.len() as u64),
+            }]),
             InputSource::Http(http) => http
                 .uris
                 .iter()
                 .map(|uri| {
                     context.check_url(uri)?;
-                    Ok(InputFile { location: uri.clone(), size: None })
+                    Ok(InputFile {
+                        location: uri.clone(),
+                        size: None,
+                    })
                 })
                 .collect(),
-            InputSource::Local(LocalSource::Files(files)) => {
-                files.iter().map(|file| local_file(&context.check_path(file)?)).collect()
-            }
+            InputSource::Local(LocalSource::Files(files)) => files
+                .iter()
+                .map(|file| local_file(&context.check_path(file)?))
+                .collect(),
             InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
                 let glob = Glob::new(filter)
                     .map_err(|error| StorageError::Spec(format!("filter [{filter}]: {error}")))?
@@ -53,14 +58,25 @@ fn local_file(path: &Path) -> Result<InputFile, StorageError> {
     let location = path.to_string_lossy().into_owned();
     let metadata = std::fs::metadata(path).map_err(|error| StorageError::file(&location, error))?;
     if metadata.is_dir() {
-        return Err(StorageError::file(location, "it is a folder; use [baseDir] and [filter]"));
+        return Err(StorageError::file(
+            location,
+            "it is a folder; use [baseDir] and [filter]",
+        ));
     }
-    Ok(InputFile { location, size: Some(metadata.len()) })
+    Ok(InputFile {
+        location,
+        size: Some(metadata.len()),
+    })
 }
 
 fn walk(folder: &Path, found: &mut impl FnMut(&Path)) -> Result<(), StorageError> {
     let failed = |error: std::io::Error| StorageError::file(folder.to_string_lossy(), error);
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
+    // A folder that is not there holds no files, as one in which nothing matches; a file that is named must be there.
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let path = entry.map_err(failed)?.path();
         if path.is_dir() {
             walk(&path, found)?;

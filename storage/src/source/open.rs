@@ -33,7 +33,8 @@ pub fn open(
         InputSource::Local(_) => {
             let path = context.check_path(location)?;
             let mut file = File::open(&path).map_err(|error| StorageError::file(location, error))?;
-            file.seek(SeekFrom::Start(start)).map_err(|error| StorageError::file(location, error))?;
+            file.seek(SeekFrom::Start(start))
+                .map_err(|error| StorageError::file(location, error))?;
             Ok(Opened::Local(file))
         }
         InputSource::Http(http) => {
@@ -42,7 +43,9 @@ pub fn open(
             Ok(Opened::Stream(Box::new(HttpBody {
                 http: http.clone(),
                 url: location.to_owned(),
-                client: SourceContextRef { http: context.http.clone() },
+                client: SourceContextRef {
+                    http: context.http.clone(),
+                },
                 runtime: runtime.clone(),
                 body,
                 chunk: Bytes::new(),
@@ -63,11 +66,21 @@ struct SourceContextRef {
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-async fn request(http: &HttpSource, url: &str, from: u64, context: &SourceContext) -> Result<Body, StorageError> {
+async fn request(
+    http: &HttpSource,
+    url: &str,
+    from: u64,
+    context: &SourceContext,
+) -> Result<Body, StorageError> {
     send(http, url, from, &context.http).await
 }
 
-async fn send(http: &HttpSource, url: &str, from: u64, client: &reqwest::Client) -> Result<Body, StorageError> {
+async fn send(
+    http: &HttpSource,
+    url: &str,
+    from: u64,
+    client: &reqwest::Client,
+) -> Result<Body, StorageError> {
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
     loop {
@@ -84,20 +97,30 @@ async fn send(http: &HttpSource, url: &str, from: u64, client: &reqwest::Client)
         let error = match request.send().await {
             Ok(response) if response.status().is_success() => {
                 if from > 0 && response.status() != reqwest::StatusCode::PARTIAL_CONTENT {
-                    let reason = "the connection broke and the server cannot continue from the middle".to_owned();
-                    return Err(StorageError::Http { url: url.to_owned(), reason });
+                    let reason =
+                        "the connection broke and the server cannot continue from the middle".to_owned();
+                    return Err(StorageError::Http {
+                        url: url.to_owned(),
+                        reason,
+                    });
                 }
                 return Ok(Box::pin(response.bytes_stream()));
             }
             Ok(response) => {
                 let status = response.status();
-                let error = StorageError::HttpStatus { url: url.to_owned(), status: status.as_u16() };
+                let error = StorageError::HttpStatus {
+                    url: url.to_owned(),
+                    status: status.as_u16(),
+                };
                 if !status.is_server_error() && status.as_u16() != 429 {
                     return Err(error);
                 }
                 error
             }
-            Err(error) => StorageError::Http { url: url.to_owned(), reason: root_cause(&error) },
+            Err(error) => StorageError::Http {
+                url: url.to_owned(),
+                reason: root_cause(&error),
+            },
         };
         if attempt >= ATTEMPTS {
             return Err(error);
@@ -137,7 +160,11 @@ impl Read for HttpBody {
                     tracing::debug!(url = self.url, %error, "the body broke off, will be continued");
                     self.resumed += 1;
                     let again = send(&self.http, &self.url, self.position, &self.client.http);
-                    self.body = self.runtime.clone().block_on(again).map_err(std::io::Error::other)?;
+                    self.body = self
+                        .runtime
+                        .clone()
+                        .block_on(again)
+                        .map_err(std::io::Error::other)?;
                 }
                 Some(Err(error)) => return Err(std::io::Error::other(root_cause(&error))),
             }

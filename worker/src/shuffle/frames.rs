@@ -37,8 +37,12 @@ impl Frame {
 pub fn encode(batch: &RecordBatch) -> Result<Frame, ArrowError> {
     let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
     let mut dictionaries = DictionaryTracker::new(false);
-    let (_, data) = IpcDataGenerator::default().encode(batch, &mut dictionaries, &options, &mut Default::default())?;
-    Ok(Frame { header: data.ipc_message.into(), body: data.arrow_data.into() })
+    let (_, data) =
+        IpcDataGenerator::default().encode(batch, &mut dictionaries, &options, &mut Default::default())?;
+    Ok(Frame {
+        header: data.ipc_message.into(),
+        body: data.arrow_data.into(),
+    })
 }
 
 /// Decodes a batch of `schema`.
@@ -79,11 +83,17 @@ fn is_wasteful(column: &ArrayRef) -> bool {
     let (kept, used) = match column.data_type() {
         DataType::Utf8View => {
             let views = column.as_string_view();
-            (views.data_buffers().iter().map(Buffer::len).sum::<usize>(), views.total_buffer_bytes_used())
+            (
+                views.data_buffers().iter().map(Buffer::len).sum::<usize>(),
+                views.total_buffer_bytes_used(),
+            )
         }
         DataType::BinaryView => {
             let views = column.as_binary_view();
-            (views.data_buffers().iter().map(Buffer::len).sum::<usize>(), views.total_buffer_bytes_used())
+            (
+                views.data_buffers().iter().map(Buffer::len).sum::<usize>(),
+                views.total_buffer_bytes_used(),
+            )
         }
         _ => return false,
     };
@@ -98,7 +108,10 @@ pub fn live_bytes(batch: &RecordBatch) -> usize {
         .map(|column| match column.data_type() {
             DataType::Utf8View => 16 * column.len() + column.as_string_view().total_buffer_bytes_used(),
             DataType::BinaryView => 16 * column.len() + column.as_binary_view().total_buffer_bytes_used(),
-            _ => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
+            _ => column
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| column.get_array_memory_size()),
         })
         .sum()
 }
@@ -117,8 +130,14 @@ mod tests {
             Field::new("l", DataType::Int64, true),
             Field::new("s", DataType::Utf8View, true),
         ]));
-        let text: StringViewArray = (0..rows).map(|row| Some(format!("a text that is not inlined {row}"))).collect();
-        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter(0..rows)), Arc::new(text)]).unwrap()
+        let text: StringViewArray = (0..rows)
+            .map(|row| Some(format!("a text that is not inlined {row}")))
+            .collect();
+        RecordBatch::try_new(
+            schema,
+            vec![Arc::new(Int64Array::from_iter(0..rows)), Arc::new(text)],
+        )
+        .unwrap()
     }
 
     #[test]

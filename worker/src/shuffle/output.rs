@@ -110,13 +110,21 @@ pub struct StoreMemory {
 impl StoreMemory {
     /// At most `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(StoreMemory { used: AtomicUsize::new(0), limit })
+        Arc::new(StoreMemory {
+            used: AtomicUsize::new(0),
+            limit,
+        })
     }
 
     fn take(self: &Arc<Self>, bytes: usize) -> Option<MemoryShare> {
         let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(MemoryShare { memory: Arc::clone(self), bytes })
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .ok()?;
+        Some(MemoryShare {
+            memory: Arc::clone(self),
+            bytes,
+        })
     }
 
     /// Bytes held now.
@@ -140,7 +148,12 @@ impl Drop for MemoryShare {
 impl BlockStore {
     /// Blocks that do not fit into `memory` go to a file at `file_path`, counted in `spilled`.
     pub fn new(memory: Arc<StoreMemory>, file_path: PathBuf, spilled: Arc<AtomicU64>) -> Self {
-        BlockStore { memory, file_path, file: Mutex::new(None), spilled }
+        BlockStore {
+            memory,
+            file_path,
+            file: Mutex::new(None),
+            spilled,
+        }
     }
 
     /// Keeps a batch.
@@ -155,7 +168,11 @@ impl BlockStore {
             Some(share) => BlockPlace::Memory { batch, _share: share },
             None => BlockPlace::File(self.spill(&batch)?),
         };
-        Ok(Arc::new(Block { rows, bytes: bytes as u64, place }))
+        Ok(Arc::new(Block {
+            rows,
+            bytes: bytes as u64,
+            place,
+        }))
     }
 
     fn spill(&self, batch: &RecordBatch) -> Result<FramePlace> {
@@ -170,7 +187,8 @@ impl BlockStore {
                 }
             }
         };
-        file.append(&frames::encode(batch)?).map_err(|error| self.failed(&error))
+        file.append(&frames::encode(batch)?)
+            .map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &std::io::Error) -> DataFusionError {

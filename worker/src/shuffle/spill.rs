@@ -37,8 +37,17 @@ impl SpillFile {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(SpillFile { path: path.to_owned(), file, end: Mutex::new(0), spilled }))
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Arc::new(SpillFile {
+            path: path.to_owned(),
+            file,
+            end: Mutex::new(0),
+            spilled,
+        }))
     }
 
     /// Appends a frame.
@@ -56,9 +65,15 @@ impl SpillFile {
             offset
         };
         self.file.write_all_at(&frame.header, offset)?;
-        self.file.write_all_at(&frame.body, offset + u64::from(header_bytes))?;
+        self.file
+            .write_all_at(&frame.body, offset + u64::from(header_bytes))?;
         self.spilled.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        Ok(FramePlace { file: Arc::clone(self), offset, header_bytes, body_bytes })
+        Ok(FramePlace {
+            file: Arc::clone(self),
+            offset,
+            header_bytes,
+            body_bytes,
+        })
     }
 }
 
@@ -70,7 +85,10 @@ impl FramePlace {
         let mut bytes = vec![0; header_bytes + self.body_bytes as usize];
         self.file.file.read_exact_at(&mut bytes, self.offset)?;
         let bytes = Bytes::from(bytes);
-        Ok(Frame { header: bytes.slice(..header_bytes), body: bytes.slice(header_bytes..) })
+        Ok(Frame {
+            header: bytes.slice(..header_bytes),
+            body: bytes.slice(header_bytes..),
+        })
     }
 }
 

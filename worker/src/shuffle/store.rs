@@ -23,16 +23,26 @@ pub struct ShuffleStore {
 
 impl ShuffleStore {
     pub fn insert(&self, key: OutputKey, output: Arc<Output>) {
-        self.outputs.write().unwrap_or_else(PoisonError::into_inner).insert(key, output);
+        self.outputs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, output);
     }
 
     pub fn get(&self, key: &OutputKey) -> Option<Arc<Output>> {
-        self.outputs.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.outputs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     /// Forgets an output; its memory and files go once nobody reads them any more.
     pub fn remove(&self, key: &OutputKey) {
-        self.outputs.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.outputs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     /// Outputs held now.

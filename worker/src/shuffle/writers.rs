@@ -56,7 +56,9 @@ impl Writer {
     pub fn new(context: &Arc<WriterContext>) -> Result<Self> {
         Ok(match &context.shuffle.kind {
             ShuffleKind::Mix | ShuffleKind::Broadcast => Writer::Mix(MixWriter::new(context)),
-            ShuffleKind::Hash { partitions } => Writer::Hash(HashWriter::new(context, decided(*partitions)?)?),
+            ShuffleKind::Hash { partitions } => {
+                Writer::Hash(HashWriter::new(context, decided(*partitions)?)?)
+            }
             ShuffleKind::HashLocalSort { partitions } => {
                 Writer::Sort(SortWriter::new(context, Some(decided(*partitions)?))?)
             }
@@ -104,7 +106,9 @@ impl Writer {
 fn decided(partitions: PartitionCount) -> Result<u32> {
     match partitions {
         PartitionCount::Fixed(partitions) => Ok(partitions.max(1)),
-        PartitionCount::Measured { .. } => internal_err!("a work order's number of partitions was never decided"),
+        PartitionCount::Measured { .. } => {
+            internal_err!("a work order's number of partitions was never decided")
+        }
     }
 }
 
@@ -135,8 +139,12 @@ pub fn assemble(
             });
             partitions = bucket::cut(context, writers.collect(), buckets, worker)?;
         }
-        (kind, None) if kind.needs_boundaries() => return internal_err!("an output was cut without boundaries"),
-        (kind, _) if kind.needs_boundaries() => return internal_err!("boundaries of another kind of shuffle"),
+        (kind, None) if kind.needs_boundaries() => {
+            return internal_err!("an output was cut without boundaries");
+        }
+        (kind, _) if kind.needs_boundaries() => {
+            return internal_err!("boundaries of another kind of shuffle");
+        }
         _ => {
             for writer in writers {
                 match writer {
@@ -148,7 +156,10 @@ pub fn assemble(
             }
         }
     }
-    Ok(Output { schema: Arc::clone(&context.schema), partitions })
+    Ok(Output {
+        schema: Arc::clone(&context.schema),
+        partitions,
+    })
 }
 
 /// The batch in pieces of at most [`BLOCK_ROWS`] rows and about [`BLOCK_BYTES`] bytes.
@@ -156,5 +167,7 @@ fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
     let rows = batch.num_rows();
     let row_bytes = super::frames::live_bytes(batch) / rows.max(1) + 1;
     let step = (BLOCK_BYTES / row_bytes).clamp(1, BLOCK_ROWS);
-    (0..rows).step_by(step).map(move |start| batch.slice(start, step.min(rows - start)))
+    (0..rows)
+        .step_by(step)
+        .map(move |start| batch.slice(start, step.min(rows - start)))
 }

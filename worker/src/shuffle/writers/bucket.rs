@@ -38,7 +38,12 @@ struct Bucket {
 impl BucketWriter {
     pub(super) fn new(context: &Arc<WriterContext>) -> Result<Self> {
         let encoder = KeyEncoder::new(&context.shuffle.key, &context.schema)?;
-        Ok(BucketWriter { context: Arc::clone(context), encoder, positions: HashMap::new(), buckets: Vec::new() })
+        Ok(BucketWriter {
+            context: Arc::clone(context),
+            encoder,
+            positions: HashMap::new(),
+            buckets: Vec::new(),
+        })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -68,7 +73,9 @@ impl BucketWriter {
             }
         }
         for position in touched {
-            let Some(bucket) = self.buckets.get_mut(position) else { continue };
+            let Some(bucket) = self.buckets.get_mut(position) else {
+                continue;
+            };
             let selected = std::mem::take(&mut bucket.selected);
             bucket.rows += selected.len() as u64;
             let rows = if selected.len() == batch.num_rows() {
@@ -88,7 +95,9 @@ impl BucketWriter {
         }
         let limit = self.context.max_buckets;
         if self.buckets.len() >= limit {
-            let fault = Fault::TooManyBuckets { max_buckets: limit as u64 };
+            let fault = Fault::TooManyBuckets {
+                max_buckets: limit as u64,
+            };
             return Err(DataFusionError::External(Box::new(FaultError(fault))));
         }
         let position = self.buckets.len();
@@ -146,11 +155,16 @@ pub(super) fn cut(
     let mut partitions = Vec::with_capacity(boundaries.len());
     for boundary in boundaries {
         let mut run = Run::default();
-        for rows in boundary.runs.iter().filter(|rows| rows.worker == worker && rows.rows > 0) {
+        for rows in boundary
+            .runs
+            .iter()
+            .filter(|rows| rows.worker == worker && rows.rows > 0)
+        {
             let Some(blocks) = chunks.get(boundary.bucket.as_slice()) else {
                 return internal_err!("boundaries name a time chunk of which this worker has no rows");
             };
-            run.blocks.extend(rows_of(context, blocks, rows.first_row, rows.rows)?);
+            run.blocks
+                .extend(rows_of(context, blocks, rows.first_row, rows.rows)?);
         }
         partitions.push(PartitionData { runs: vec![run] });
     }
@@ -158,7 +172,12 @@ pub(super) fn cut(
 }
 
 /// Rows `first .. first + count` of consecutive blocks.
-fn rows_of(context: &WriterContext, blocks: &[Arc<Block>], first: u64, count: u64) -> Result<Vec<Arc<Block>>> {
+fn rows_of(
+    context: &WriterContext,
+    blocks: &[Arc<Block>],
+    first: u64,
+    count: u64,
+) -> Result<Vec<Arc<Block>>> {
     let mut chosen = Vec::new();
     let (mut position, end) = (0, first + count);
     for block in blocks {

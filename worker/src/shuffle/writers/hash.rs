@@ -34,7 +34,12 @@ impl HashWriter {
         };
         let partitions: Vec<HashPartition> = (0..partitions).map(|_| partition()).collect();
         let rows = vec![Vec::new(); partitions.len()];
-        Ok(HashWriter { context: Arc::clone(context), encoder, partitions, rows })
+        Ok(HashWriter {
+            context: Arc::clone(context),
+            encoder,
+            partitions,
+            rows,
+        })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -58,7 +63,9 @@ impl HashWriter {
                 continue;
             }
             let selected = UInt32Array::from(std::mem::take(rows));
-            partition.coalescer.push_batch(take_record_batch(batch, &selected)?)?;
+            partition
+                .coalescer
+                .push_batch(take_record_batch(batch, &selected)?)?;
             keep_completed(&self.context, partition)?;
         }
         Ok(())
@@ -74,8 +81,9 @@ impl HashWriter {
 
     pub(super) fn into_partitions(self, partitions: &mut Vec<PartitionData>) {
         if partitions.is_empty() {
-            partitions
-                .extend(self.partitions.iter().map(|_| PartitionData { runs: vec![Run::default()] }));
+            partitions.extend(self.partitions.iter().map(|_| PartitionData {
+                runs: vec![Run::default()],
+            }));
         }
         for (mine, all) in self.partitions.into_iter().zip(partitions) {
             if let Some(run) = all.runs.first_mut() {

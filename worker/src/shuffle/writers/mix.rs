@@ -20,7 +20,11 @@ impl MixWriter {
     pub(super) fn new(context: &Arc<WriterContext>) -> Self {
         let coalescer = BatchCoalescer::new(Arc::clone(&context.schema), BLOCK_ROWS)
             .with_biggest_coalesce_batch_size(Some(BLOCK_ROWS / 2));
-        MixWriter { context: Arc::clone(context), coalescer, run: Run::default() }
+        MixWriter {
+            context: Arc::clone(context),
+            coalescer,
+            run: Run::default(),
+        }
     }
 
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -44,9 +48,14 @@ impl MixWriter {
 
     pub(super) fn into_partitions(self, partitions: &mut Vec<PartitionData>) {
         if partitions.is_empty() {
-            partitions.push(PartitionData { runs: vec![Run::default()] });
+            partitions.push(PartitionData {
+                runs: vec![Run::default()],
+            });
         }
-        if let Some(run) = partitions.first_mut().and_then(|partition| partition.runs.first_mut()) {
+        if let Some(run) = partitions
+            .first_mut()
+            .and_then(|partition| partition.runs.first_mut())
+        {
             run.blocks.extend(self.run.blocks);
         }
     }

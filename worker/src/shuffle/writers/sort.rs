@@ -58,7 +58,11 @@ impl SortWriter {
     pub(super) fn new(context: &Arc<WriterContext>, hash_partitions: Option<u32>) -> Result<Self> {
         let encoder = KeyEncoder::new(&context.shuffle.key, &context.schema)?;
         let collector = hash_partitions.is_none().then(|| {
-            KeyStatisticsCollector::new(context.seed, STATISTICS_BYTES, context.shuffle.bucket_prefix_bytes)
+            KeyStatisticsCollector::new(
+                context.seed,
+                STATISTICS_BYTES,
+                context.shuffle.bucket_prefix_bytes,
+            )
         });
         Ok(SortWriter {
             context: Arc::clone(context),
@@ -86,7 +90,9 @@ impl SortWriter {
             }
             let max_buckets = self.context.max_buckets;
             if collector.bucket_count() > max_buckets {
-                let fault = Fault::TooManyBuckets { max_buckets: max_buckets as u64 };
+                let fault = Fault::TooManyBuckets {
+                    max_buckets: max_buckets as u64,
+                };
                 return Err(DataFusionError::External(Box::new(FaultError(fault))));
             }
         }
@@ -118,27 +124,38 @@ impl SortWriter {
         let mut order = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (batch, rows) in (0_u32..).zip(&keys) {
             for (row, key) in (0_u32..).zip(rows.iter()) {
-                let hash_partition =
-                    self.hash_partitions.map_or(0, |partitions| hash_partition(key.data(), partitions));
-                order.push(RowPlace { hash_partition, batch, row });
+                let hash_partition = self
+                    .hash_partitions
+                    .map_or(0, |partitions| hash_partition(key.data(), partitions));
+                order.push(RowPlace {
+                    hash_partition,
+                    batch,
+                    row,
+                });
             }
         }
         let key_of = |place: &RowPlace| -> &[u8] {
-            keys.get(place.batch as usize).map_or(&[], |rows| rows.row(place.row as usize).data())
+            keys.get(place.batch as usize)
+                .map_or(&[], |rows| rows.row(place.row as usize).data())
         };
         order.sort_unstable_by(|left, right| {
-            left.hash_partition.cmp(&right.hash_partition).then_with(|| key_of(left).cmp(key_of(right)))
+            left.hash_partition
+                .cmp(&right.hash_partition)
+                .then_with(|| key_of(left).cmp(key_of(right)))
         });
         let prefix = self.context.shuffle.bucket_prefix_bytes as usize;
         let same_block = |left: &RowPlace, right: &RowPlace| {
-            left.hash_partition == right.hash_partition && key_of(left).get(..prefix) == key_of(right).get(..prefix)
+            left.hash_partition == right.hash_partition
+                && key_of(left).get(..prefix) == key_of(right).get(..prefix)
         };
         let references: Vec<&RecordBatch> = batches.iter().collect();
         let mut run = SortedRun::default();
         for group in order.chunk_by(same_block) {
             for chunk in group.chunks(BLOCK_ROWS) {
-                let places: Vec<(usize, usize)> =
-                    chunk.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
+                let places: Vec<(usize, usize)> = chunk
+                    .iter()
+                    .map(|place| (place.batch as usize, place.row as usize))
+                    .collect();
                 let rows = interleave_record_batch(&references, &places)?;
                 if let (Some(first), Some(last)) = (chunk.first(), chunk.last()) {
                     run.blocks.push(SortedBlock {
@@ -171,7 +188,11 @@ impl SortWriter {
     }
 
     fn cut_block(&self, block: &SortedBlock, ranges: &[KeyRange], pieces: &mut [Run]) -> Result<()> {
-        let range_of = |key: &[u8]| ranges.partition_point(|range| range.start.as_slice() <= key).saturating_sub(1);
+        let range_of = |key: &[u8]| {
+            ranges
+                .partition_point(|range| range.start.as_slice() <= key)
+                .saturating_sub(1)
+        };
         let (first, last) = (range_of(&block.first), range_of(&block.last));
         if first == last {
             if let Some(piece) = pieces.get_mut(first) {
@@ -186,14 +207,19 @@ impl SortWriter {
             let end = match ranges.get(range + 1) {
                 Some(next) if range < last => {
                     let below = |row: &usize| keys.row(*row).data() < next.start.as_slice();
-                    start + (start..keys.num_rows()).collect::<Vec<_>>().partition_point(below)
+                    start
+                        + (start..keys.num_rows())
+                            .collect::<Vec<_>>()
+                            .partition_point(below)
                 }
                 _ => keys.num_rows(),
             };
             if end > start
                 && let Some(piece) = pieces.get_mut(range)
             {
-                piece.blocks.push(self.context.blocks.put(batch.slice(start, end - start))?);
+                piece
+                    .blocks
+                    .push(self.context.blocks.put(batch.slice(start, end - start))?);
             }
             start = end;
         }
