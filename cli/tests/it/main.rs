@@ -1,0 +1,10 @@
+//! The binary as users run it: processes, signals, the HTTP API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cluster;
+mod command_line;
+mod http_source;
+mod page;
+mod processes;
+mod scenarios;
