@@ -192,7 +192,13 @@ pub struct FaultReport {
 impl From<Fault> for FaultReport {
     fn from(fault: Fault) -> Self {
         let chain = vec![format!("{}: {}", fault.code(), fault.message())];
-        FaultReport { fault, task_id: None, host: None, stage: None, chain }
+        FaultReport {
+            fault,
+            task_id: None,
+            host: None,
+            stage: None,
+            chain,
+        }
     }
 }
 
@@ -205,6 +211,10 @@ mod tests {
         let fault = Fault::TooManyBuckets { max_buckets: 5000 };
         assert_eq!(fault.code(), "TooManyBuckets");
         assert_eq!(fault.fields(), [("maxBuckets", FaultValue::Number(5000))]);
-        assert!(fault.message().starts_with("Too many partition buckets (max = 5000)"));
+        assert!(
+            fault
+                .message()
+                .starts_with("Too many partition buckets (max = 5000)")
+        );
     }
 }

@@ -78,7 +78,11 @@ pub struct WorkOrderId {
 
 impl fmt::Display for WorkOrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stage {} worker {} attempt {}", self.stage, self.worker, self.attempt)
+        write!(
+            f,
+            "stage {} worker {} attempt {}",
+            self.stage, self.worker, self.attempt
+        )
     }
 }
 

@@ -127,7 +127,10 @@ pub enum StageInput {
         splits: Vec<InputSplit>,
     },
     /// Output of other stages. Several candidates are the alternatives of one choice: exactly one of them lives.
-    Stage { candidates: Vec<StageNumber>, delivery: Delivery },
+    Stage {
+        candidates: Vec<StageNumber>,
+        delivery: Delivery,
+    },
 }
 
 impl StageInput {
@@ -164,9 +167,17 @@ pub struct InputSplit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum InputDescriptor {
     /// EXTERN. The JSON texts are the user's own specs with secrets redacted.
-    External { source_json: String, format_json: String, signature: Vec<ColumnDescriptor> },
+    External {
+        source_json: String,
+        format_json: String,
+        signature: Vec<ColumnDescriptor>,
+    },
     /// A published datasource, read over `[start, end)` intervals in ms.
-    Table { datasource: String, intervals: Vec<(i64, i64)>, filter: Option<String> },
+    Table {
+        datasource: String,
+        intervals: Vec<(i64, i64)>,
+        filter: Option<String>,
+    },
 }
 
 /// A column's name and its type in Druid's native words (`LONG`, `STRING`, `ARRAY<STRING>`, `COMPLEX<json>`), with

@@ -63,7 +63,11 @@ pub enum PartitionCount {
     Fixed(u32),
     /// Decided once by the kernel from the measured bytes that flow into the stage, between 1 and `max`: one per
     /// `target_bytes`. All stages with one `group` get one number, decided when the first of them starts.
-    Measured { group: u32, target_bytes: u64, max: u32 },
+    Measured {
+        group: u32,
+        target_bytes: u64,
+        max: u32,
+    },
 }
 
 /// What decides the ranges of a global sort.
@@ -85,7 +89,10 @@ impl ShuffleKind {
 
     /// Whether each partition comes out sorted by the key.
     pub fn is_sorted(&self) -> bool {
-        matches!(self, ShuffleKind::GlobalSort(_) | ShuffleKind::HashLocalSort { .. })
+        matches!(
+            self,
+            ShuffleKind::GlobalSort(_) | ShuffleKind::HashLocalSort { .. }
+        )
     }
 
     /// Whether a row's partition depends on the order in which rows were met, so that a re-run may place it

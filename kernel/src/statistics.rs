@@ -69,7 +69,10 @@ impl KeyStatistics {
 
     /// Rows by time chunk.
     pub fn bucket_rows(&self) -> BTreeMap<Vec<u8>, u64> {
-        self.buckets.iter().map(|(key, bucket)| (key.clone(), bucket.rows)).collect()
+        self.buckets
+            .iter()
+            .map(|(key, bucket)| (key.clone(), bucket.rows))
+            .collect()
     }
 }
 
@@ -77,7 +80,8 @@ impl BucketStatistics {
     fn shrink(&mut self) {
         while self.sample.len() > MAX_SAMPLES {
             // Neighbours in key order are thinned, so that no part of the key space loses more than another.
-            self.sample.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+            self.sample
+                .sort_unstable_by(|left, right| left.key.cmp(&right.key));
             let mut thinned: Vec<SampledKey> = Vec::with_capacity(self.sample.len() / 2 + 1);
             let mut pairs = self.sample.drain(..);
             while let Some(mut kept) = pairs.next() {
@@ -101,6 +105,7 @@ pub struct KeyStatisticsCollector {
     random: u64,
     prefix_bytes: usize,
     byte_budget: usize,
+    samples: usize,
     sample_bytes: usize,
     /// A key is kept once for about so many rows.
     step: u64,
@@ -128,6 +133,7 @@ impl KeyStatisticsCollector {
             random: seed | 1,
             prefix_bytes: bucket_prefix_bytes as usize,
             byte_budget: byte_budget.max(1024),
+            samples: 0,
             sample_bytes: 0,
             step: 1,
             pending: BTreeMap::new(),
@@ -142,7 +148,9 @@ impl KeyStatisticsCollector {
         if !is_current {
             self.switch_to(prefix);
         }
-        let Some((bucket, pending)) = &mut self.current else { return };
+        let Some((bucket, pending)) = &mut self.current else {
+            return;
+        };
         pending.rows += 1;
         pending.bytes += row_bytes;
         pending.total_rows += 1;
@@ -151,17 +159,27 @@ impl KeyStatisticsCollector {
             pending.until_sample -= 1;
             return;
         }
-        let sampled = SampledKey { key: key.to_vec(), rows: pending.rows, bytes: pending.bytes };
+        let sampled = SampledKey {
+            key: key.to_vec(),
+            rows: pending.rows,
+            bytes: pending.bytes,
+        };
         pending.rows = 0;
         pending.bytes = 0;
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        pending.until_sample = if self.step > 1 { self.random % (2 * self.step - 1) } else { 0 };
+        pending.until_sample = if self.step > 1 {
+            self.random % (2 * self.step - 1)
+        } else {
+            0
+        };
+        self.samples += 1;
         self.sample_bytes += key.len() + std::mem::size_of::<SampledKey>();
         let entry = self.statistics.buckets.entry(bucket.clone()).or_default();
         entry.sample.push(sampled);
-        if self.sample_bytes > self.byte_budget {
+        // Every chunk keeps a sample, so that thinning helps only where there are more.
+        if self.sample_bytes > self.byte_budget && self.samples > 2 * self.statistics.buckets.len() {
             self.thin();
         }
     }
@@ -177,6 +195,7 @@ impl KeyStatisticsCollector {
     /// Halves all samples and keeps keys half as often from now on.
     fn thin(&mut self) {
         self.step *= 2;
+        self.samples = 0;
         self.sample_bytes = 0;
         for bucket in self.statistics.buckets.values_mut() {
             let mut kept: Vec<SampledKey> = Vec::with_capacity(bucket.sample.len() / 2 + 1);
@@ -189,8 +208,11 @@ impl KeyStatisticsCollector {
                     _ => kept.push(sampled),
                 }
             }
-            self.sample_bytes +=
-                kept.iter().map(|sampled| sampled.key.len() + std::mem::size_of::<SampledKey>()).sum::<usize>();
+            self.samples += kept.len();
+            self.sample_bytes += kept
+                .iter()
+                .map(|sampled| sampled.key.len() + std::mem::size_of::<SampledKey>())
+                .sum::<usize>();
             bucket.sample = kept;
         }
     }

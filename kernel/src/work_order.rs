@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Attempt, Epoch, Incarnation, PartitionNumber, QueryId, StageNumber, WorkOrderId, WorkerNumber};
+use crate::ids::{
+    Attempt, Epoch, Incarnation, PartitionNumber, QueryId, StageNumber, WorkOrderId, WorkerNumber,
+};
 use crate::query::{InputSplit, StageDefinition};
 use crate::shuffle::{Boundaries, ShuffleSpec};
 

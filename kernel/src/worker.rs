@@ -43,16 +43,36 @@ impl OrderPhase {
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkerEvent {
     /// The controller opened a stream.
-    Attached { epoch: Epoch },
+    Attached {
+        epoch: Epoch,
+    },
     /// The stream dropped.
     Detached,
-    Start { order: Box<WorkOrder> },
-    InputRead { order: WorkOrderId, statistics: KeyStatistics },
-    SetBoundaries { order: WorkOrderId, boundaries: Boundaries },
-    OutputWritten { order: WorkOrderId, sizes: OutputSizes },
-    Failed { order: WorkOrderId, failure: OrderFailure },
-    Stop { order: WorkOrderId },
-    CleanUp { order: WorkOrderId },
+    Start {
+        order: Box<WorkOrder>,
+    },
+    InputRead {
+        order: WorkOrderId,
+        statistics: KeyStatistics,
+    },
+    SetBoundaries {
+        order: WorkOrderId,
+        boundaries: Boundaries,
+    },
+    OutputWritten {
+        order: WorkOrderId,
+        sizes: OutputSizes,
+    },
+    Failed {
+        order: WorkOrderId,
+        failure: OrderFailure,
+    },
+    Stop {
+        order: WorkOrderId,
+    },
+    CleanUp {
+        order: WorkOrderId,
+    },
     /// The worker task ends.
     Finish,
     Tick,
@@ -63,22 +83,45 @@ pub enum WorkerEvent {
 pub enum OrderFailure {
     Fault(FaultReport),
     /// What `producer` made could not be fetched.
-    Unavailable { producer: WorkOrderId, reason: String },
+    Unavailable {
+        producer: WorkOrderId,
+        reason: String,
+    },
 }
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkerAction {
-    Run { order: Box<WorkOrder> },
-    Cut { order: WorkOrderId, boundaries: Boundaries },
+    Run {
+        order: Box<WorkOrder>,
+    },
+    Cut {
+        order: WorkOrderId,
+        boundaries: Boundaries,
+    },
     /// Stop the fragment and drop what it wrote.
-    Cancel { order: WorkOrderId },
-    DeleteOutput { order: WorkOrderId },
-    ReportStatistics { order: WorkOrderId, statistics: KeyStatistics },
-    ReportOutput { order: WorkOrderId, sizes: OutputSizes },
-    ReportFailure { order: WorkOrderId, failure: OrderFailure },
+    Cancel {
+        order: WorkOrderId,
+    },
+    DeleteOutput {
+        order: WorkOrderId,
+    },
+    ReportStatistics {
+        order: WorkOrderId,
+        statistics: KeyStatistics,
+    },
+    ReportOutput {
+        order: WorkOrderId,
+        sizes: OutputSizes,
+    },
+    ReportFailure {
+        order: WorkOrderId,
+        failure: OrderFailure,
+    },
     /// The stream of an older epoch is refused.
-    RefuseAttach { known: Epoch },
+    RefuseAttach {
+        known: Epoch,
+    },
     /// Drop everything: the task is over.
     End,
 }
@@ -107,7 +150,12 @@ struct OrderState {
 
 impl WorkerTaskKernel {
     pub fn new(epoch: Epoch, now: Millis) -> Self {
-        WorkerTaskKernel { epoch, orders: BTreeMap::new(), detached: Some(now), ended: false }
+        WorkerTaskKernel {
+            epoch,
+            orders: BTreeMap::new(),
+            detached: Some(now),
+            ended: false,
+        }
     }
 
     pub fn is_ended(&self) -> bool {
@@ -133,7 +181,7 @@ impl WorkerTaskKernel {
             WorkerEvent::Start { order } => self.start(order),
             WorkerEvent::InputRead { order, statistics } => {
                 if !self.advance(order, OrderPhase::WaitingForBoundaries) {
-                    return Vec::new();
+                    return self.drop_unwanted(order);
                 }
                 self.remember(order, |state| state.statistics = Some(statistics.clone()));
                 vec![WorkerAction::ReportStatistics { order, statistics }]
@@ -146,8 +194,7 @@ impl WorkerTaskKernel {
             }
             WorkerEvent::OutputWritten { order, sizes } => {
                 if !self.advance(order, OrderPhase::ResultsReady) {
-                    // The order was stopped meanwhile: what it wrote is nobody's.
-                    return vec![WorkerAction::DeleteOutput { order }];
+                    return self.drop_unwanted(order);
                 }
                 self.remember(order, |state| state.sizes = Some(sizes.clone()));
                 vec![WorkerAction::ReportOutput { order, sizes }]
@@ -157,7 +204,10 @@ impl WorkerTaskKernel {
                     return Vec::new();
                 }
                 self.remember(order, |state| state.failure = Some(failure.clone()));
-                vec![WorkerAction::DeleteOutput { order }, WorkerAction::ReportFailure { order, failure }]
+                vec![
+                    WorkerAction::DeleteOutput { order },
+                    WorkerAction::ReportFailure { order, failure },
+                ]
             }
             WorkerEvent::Stop { order } | WorkerEvent::CleanUp { order } => self.stop(order),
             WorkerEvent::Finish => self.end(),
@@ -206,7 +256,9 @@ impl WorkerTaskKernel {
     }
 
     fn start(&mut self, order: Box<WorkOrder>) -> Vec<WorkerAction> {
-        if self.orders.contains_key(&order.id) {
+        let is_known =
+            |known: &WorkOrderId| known.stage == order.id.stage && known.attempt >= order.id.attempt;
+        if self.orders.keys().any(is_known) {
             return Vec::new();
         }
         // A newer attempt takes the place of every older one of the same stage.
@@ -217,8 +269,12 @@ impl WorkerTaskKernel {
             .copied()
             .collect();
         let mut actions: Vec<WorkerAction> = older.into_iter().flat_map(|known| self.stop(known)).collect();
-        let state =
-            OrderState { phase: OrderPhase::ReadingInput, statistics: None, sizes: None, failure: None };
+        let state = OrderState {
+            phase: OrderPhase::ReadingInput,
+            statistics: None,
+            sizes: None,
+            failure: None,
+        };
         self.orders.insert(order.id, state);
         actions.push(WorkerAction::Run { order });
         actions
@@ -235,7 +291,20 @@ impl WorkerTaskKernel {
         });
         match was {
             Some(OrderPhase::ResultsReady) => vec![WorkerAction::DeleteOutput { order }],
-            _ => vec![WorkerAction::Cancel { order }, WorkerAction::DeleteOutput { order }],
+            _ => vec![
+                WorkerAction::Cancel { order },
+                WorkerAction::DeleteOutput { order },
+            ],
+        }
+    }
+
+    /// What an order brings that was stopped meanwhile is nobody's.
+    fn drop_unwanted(&self, order: WorkOrderId) -> Vec<WorkerAction> {
+        match self.phase(order) {
+            None | Some(OrderPhase::Finished | OrderPhase::Failed) => {
+                vec![WorkerAction::DeleteOutput { order }]
+            }
+            Some(_) => Vec::new(),
         }
     }
 
@@ -247,9 +316,14 @@ impl WorkerTaskKernel {
                 OrderPhase::ReadingInput | OrderPhase::WaitingForBoundaries | OrderPhase::WritingOutput
             )
         });
-        let mut actions: Vec<WorkerAction> =
-            running.map(|(order, _)| WorkerAction::Cancel { order: *order }).collect();
-        actions.extend(self.orders.keys().map(|order| WorkerAction::DeleteOutput { order: *order }));
+        let mut actions: Vec<WorkerAction> = running
+            .map(|(order, _)| WorkerAction::Cancel { order: *order })
+            .collect();
+        actions.extend(
+            self.orders
+                .keys()
+                .map(|order| WorkerAction::DeleteOutput { order: *order }),
+        );
         actions.push(WorkerAction::End);
         actions
     }

@@ -331,7 +331,7 @@ pub fn prepare(
     let mut cluster = Vec::new();
     let mut shard_columns = Vec::new();
     for (index, expr) in ingest.clustered_by.iter().enumerate() {
-        match cluster_column(expr, &names, time_column, &position)? {
+        match cluster_column(expr, &names, time_column, position)? {
             Some(column) => {
                 let name = schema.field(column).name().clone();
                 if shard_columns.len() == index {

@@ -40,13 +40,23 @@ impl Process {
     /// SIGTERM; answers the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "the process did not end:\n{}", self.log_text());
+            assert!(
+                Instant::now() < deadline,
+                "the process did not end:\n{}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -65,7 +75,11 @@ impl Drop for Process {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The HTTP API.
@@ -77,7 +91,10 @@ pub struct Api {
 
 impl Api {
     pub fn new(url: String) -> Self {
-        let http = reqwest::blocking::Client::builder().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::blocking::Client::builder()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
         Api { http, url }
     }
 
@@ -117,8 +134,11 @@ impl Api {
     }
 
     pub fn submit(&self, query: &str, context: &Value) -> String {
-        let (status, body) =
-            self.send("POST", "/druid/v2/sql/task", Some(&json!({ "query": query, "context": context })));
+        let (status, body) = self.send(
+            "POST",
+            "/druid/v2/sql/task",
+            Some(&json!({ "query": query, "context": context })),
+        );
         assert_eq!(status, 202, "{body}");
         body["taskId"].as_str().unwrap().to_owned()
     }
@@ -142,7 +162,11 @@ impl Api {
             if status["status"] != "RUNNING" {
                 return status;
             }
-            assert!(Instant::now() < deadline, "task {task_id} did not end: {}", self.report(task_id));
+            assert!(
+                Instant::now() < deadline,
+                "task {task_id} did not end: {}",
+                self.report(task_id)
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -194,7 +218,11 @@ impl Cluster {
         };
         let overlord = format!("http://127.0.0.1:{overlord_port}");
         let role = |role: &str, address_flag: &str, port: u16| {
-            let mut arguments = vec![role.to_owned(), address_flag.to_owned(), format!("127.0.0.1:{port}")];
+            let mut arguments = vec![
+                role.to_owned(),
+                address_flag.to_owned(),
+                format!("127.0.0.1:{port}"),
+            ];
             if role != "overlord" {
                 arguments.extend(["--overlord".to_owned(), overlord.clone()]);
             }
@@ -209,12 +237,28 @@ impl Cluster {
             })
             .collect();
         let controllers = (0..controllers)
-            .map(|number| command(format!("controller{number}"), role("controller", "--grpc-addr", free_port())))
+            .map(|number| {
+                command(
+                    format!("controller{number}"),
+                    role("controller", "--grpc-addr", free_port()),
+                )
+            })
             .collect();
-        let overlord = command("overlord".to_owned(), role("overlord", "--grpc-addr", overlord_port));
+        let overlord = command(
+            "overlord".to_owned(),
+            role("overlord", "--grpc-addr", overlord_port),
+        );
         let api = Api::new(format!("http://127.0.0.1:{http_port}"));
         api.wait_for_health();
-        Cluster { api, overlord, controllers, workers, gateway, commands: cluster_commands, folder }
+        Cluster {
+            api,
+            overlord,
+            controllers,
+            workers,
+            gateway,
+            commands: cluster_commands,
+            folder,
+        }
     }
 
     /// Starts a process again that was killed, with the same arguments.
@@ -235,7 +279,10 @@ impl Cluster {
     /// Segment files on disk that no published segment names.
     pub fn unpublished_files(&self, datasource: &str) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        walk(&self.folder.path().join("deep-storage").join(datasource), &mut files);
+        walk(
+            &self.folder.path().join("deep-storage").join(datasource),
+            &mut files,
+        );
         let published = self.published_paths();
         files.retain(|file| !published.iter().any(|path| file.ends_with(path)));
         files
@@ -246,9 +293,21 @@ impl Cluster {
         let script = "import sqlite3,sys,json\n\
             for (p,) in sqlite3.connect(sys.argv[1]).execute('select payload from druid_segments'):\n\
             \x20 print(json.loads(p)['loadSpec']['path'])";
-        let output = Command::new("python3").args(["-c", script]).arg(metadata).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .arg(metadata)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -285,7 +344,11 @@ impl Standalone {
         let process = Process::start("standalone", folder.path(), &arguments);
         let api = Api::new(format!("http://127.0.0.1:{port}"));
         api.wait_for_health();
-        Standalone { api, process, _folder: folder }
+        Standalone {
+            api,
+            process,
+            _folder: folder,
+        }
     }
 }
 

@@ -26,7 +26,11 @@ pub fn serve(bodies: HashMap<String, Vec<u8>>) -> String {
                 None if path.starts_with("/fail/") => ("500 Internal Server Error", b""),
                 None => ("404 Not Found", b""),
             };
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
             if method != "HEAD" {
                 let _ = stream.write_all(body);
             }

@@ -1,6 +1,11 @@
 //! The binary as users run it: processes, signals, the HTTP API.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod cluster;
 mod command_line;

@@ -41,15 +41,35 @@ fn input() -> String {
 /// The page's first request, its URI changed.
 fn first_request(url: &str) -> Value {
     let columns = [
-        ("added", "long"), ("channel", "string"), ("cityName", "string"), ("comment", "string"), ("commentLength", "long"),
-        ("countryIsoCode", "string"), ("countryName", "string"), ("deleted", "long"), ("delta", "long"),
-        ("deltaBucket", "string"), ("diffUrl", "string"), ("flags", "string"), ("isAnonymous", "string"),
-        ("isMinor", "string"), ("isNew", "string"), ("isRobot", "string"), ("isUnpatrolled", "string"),
-        ("metroCode", "string"), ("namespace", "string"), ("page", "string"), ("regionIsoCode", "string"),
-        ("regionName", "string"), ("timestamp", "string"), ("user", "string"),
+        ("added", "long"),
+        ("channel", "string"),
+        ("cityName", "string"),
+        ("comment", "string"),
+        ("commentLength", "long"),
+        ("countryIsoCode", "string"),
+        ("countryName", "string"),
+        ("deleted", "long"),
+        ("delta", "long"),
+        ("deltaBucket", "string"),
+        ("diffUrl", "string"),
+        ("flags", "string"),
+        ("isAnonymous", "string"),
+        ("isMinor", "string"),
+        ("isNew", "string"),
+        ("isRobot", "string"),
+        ("isUnpatrolled", "string"),
+        ("metroCode", "string"),
+        ("namespace", "string"),
+        ("page", "string"),
+        ("regionIsoCode", "string"),
+        ("regionName", "string"),
+        ("timestamp", "string"),
+        ("user", "string"),
     ];
-    let signature: Vec<String> =
-        columns.iter().map(|(name, of_type)| format!("{{\"name\": \"{name}\", \"type\": \"{of_type}\"}}")).collect();
+    let signature: Vec<String> = columns
+        .iter()
+        .map(|(name, of_type)| format!("{{\"name\": \"{name}\", \"type\": \"{of_type}\"}}"))
+        .collect();
     json!({
         "query": format!(
             "INSERT INTO wikipedia\nSELECT\n  TIME_PARSE(\"timestamp\") AS __time,\n  *\nFROM TABLE(\n  EXTERN(\n    \
@@ -82,10 +102,16 @@ fn check(api: &Api) {
     assert!(api.report(task_id)["status"].is_object());
     let status = api.wait(task_id);
     assert_eq!(status["statusCode"], "SUCCESS", "{status}");
-    assert_eq!(api.rows("SELECT COUNT(*), SUM(added) FROM wikipedia"), json!([[100, 4950]]));
+    assert_eq!(
+        api.rows("SELECT COUNT(*), SUM(added) FROM wikipedia"),
+        json!([[100, 4950]])
+    );
 
     let report = api.run(&kttm_simple(&input), &json!({}));
-    assert_eq!(api.rows("SELECT COUNT(*), MIN(__time) FROM kttm_simple"), json!([[50, "1970-01-01T00:00:00.000Z"]]));
+    assert_eq!(
+        api.rows("SELECT COUNT(*), MIN(__time) FROM kttm_simple"),
+        json!([[50, "1970-01-01T00:00:00.000Z"]])
+    );
     check_report(&report);
 }
 
@@ -99,7 +125,12 @@ fn check_report(report: &Value) {
     assert_eq!(stages.len(), 2, "{report}");
     for (number, stage) in stages.iter().enumerate() {
         assert_eq!(stage["stageNumber"], number);
-        assert!(stage["definition"]["id"].as_str().unwrap().ends_with(&format!("_{number}")));
+        assert!(
+            stage["definition"]["id"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("_{number}"))
+        );
         assert_eq!(stage["phase"], "FINISHED");
         assert_eq!(stage["workerCount"], 1);
         assert_eq!(stage["partitionCount"], 1, "{stage}");
@@ -111,7 +142,10 @@ fn check_report(report: &Value) {
     assert_eq!(read["input"][0]["type"], "external");
     assert_eq!(read["input"][0]["inputSource"]["type"], "http");
     assert_eq!(read["input"][0]["inputFormat"]["type"], "json");
-    assert_eq!(read["input"][0]["signature"][0], json!({ "name": "timestamp", "type": "STRING" }));
+    assert_eq!(
+        read["input"][0]["signature"][0],
+        json!({ "name": "timestamp", "type": "STRING" })
+    );
     assert_eq!(read["processor"]["type"], "scan");
     assert!(read["shuffleSpec"]["type"].is_string());
     let write = &stages[1]["definition"];
@@ -159,8 +193,12 @@ fn the_pages_curl_and_python_blocks_run() {
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     let task_id = answer["taskId"].as_str().unwrap().to_owned();
     assert_eq!(server.api.wait(&task_id)["status"], "SUCCESS");
-    let script = format!("curl --silent --location --request POST '{url}/druid/indexer/v1/task/{task_id}/shutdown'");
+    let script =
+        format!("curl --silent --location --request POST '{url}/druid/indexer/v1/task/{task_id}/shutdown'");
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), json!({ "task": task_id }));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+        json!({ "task": task_id })
+    );
     assert!(PATIENCE.as_secs() > 0);
 }

@@ -12,7 +12,10 @@ const TABLE: &str = "SELECT TIME_PARSE(t) AS __time, k, n, x FROM ";
 fn heavy(rows: i64) -> (String, Value) {
     let query = "SELECT COUNT(*), SUM(c), SUM(s) FROM (SELECT n, k, COUNT(*) c, SUM(n) s FROM \
                  (SELECT * FROM e UNION ALL SELECT * FROM e UNION ALL SELECT * FROM e) GROUP BY n, k)";
-    (query.to_owned(), json!([[rows, 3 * rows, 3 * (rows * (rows - 1) / 2)]]))
+    (
+        query.to_owned(),
+        json!([[rows, 3 * rows, 3 * (rows * (rows - 1) / 2)]]),
+    )
 }
 
 fn results(report: &Value) -> Value {
@@ -22,7 +25,10 @@ fn results(report: &Value) -> Value {
 /// Waits until some stage of a task has read rows.
 fn wait_until_it_reads(cluster: &Cluster, task_id: &str) {
     let deadline = Instant::now() + PATIENCE;
-    while cluster.api.report(task_id)["counters"].as_object().is_none_or(|stages| stages.is_empty()) {
+    while cluster.api.report(task_id)["counters"]
+        .as_object()
+        .is_none_or(|stages| stages.is_empty())
+    {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -35,8 +41,14 @@ fn twenty_queries_at_once_all_answer_right() {
     let context = json!({ "maxNumTasks": 4 });
     let insert = format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY");
     let report = cluster.api.run(&insert, &context);
-    assert_eq!(report["status"]["segmentReport"]["shardSpec"], "NumberedShardSpec");
-    assert_eq!(cluster.api.rows("SELECT COUNT(*), SUM(n) FROM e"), json!([[20_000, 199_990_000]]));
+    assert_eq!(
+        report["status"]["segmentReport"]["shardSpec"],
+        "NumberedShardSpec"
+    );
+    assert_eq!(
+        cluster.api.rows("SELECT COUNT(*), SUM(n) FROM e"),
+        json!([[20_000, 199_990_000]])
+    );
 
     let queries: Vec<(String, Value)> = (0..20)
         .map(|number| {
@@ -51,7 +63,13 @@ fn twenty_queries_at_once_all_answer_right() {
     std::thread::scope(|scope| {
         for (query, expected) in &queries {
             let api = cluster.api.clone();
-            scope.spawn(move || assert_eq!(results(&api.run(query, &json!({ "maxNumTasks": 3 }))), *expected, "{query}"));
+            scope.spawn(move || {
+                assert_eq!(
+                    results(&api.run(query, &json!({ "maxNumTasks": 3 }))),
+                    *expected,
+                    "{query}"
+                )
+            });
         }
     });
     assert_eq!(cluster.spilled_files(), Vec::<std::path::PathBuf>::new());
@@ -66,7 +84,11 @@ fn twenty_queries_at_once_all_answer_right() {
         })
         .sum();
     assert!(sent > 20_000, "{sent} bytes crossed Flight");
-    for process in cluster.controllers.iter_mut().chain([&mut cluster.gateway, &mut cluster.overlord]) {
+    for process in cluster
+        .controllers
+        .iter_mut()
+        .chain([&mut cluster.gateway, &mut cluster.overlord])
+    {
         assert_eq!(process.terminate(), Some(0), "{}", process.log_text());
         assert!(!process.log_text().contains("flight_bytes_sent"));
     }
@@ -75,7 +97,12 @@ fn twenty_queries_at_once_all_answer_right() {
 fn flight_bytes(worker: &Process) -> u64 {
     let log = worker.log_text();
     let number = log.rsplit("flight_bytes_sent=").next().unwrap();
-    number.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    number
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -83,7 +110,10 @@ fn a_worker_killed_midway_costs_no_rows_and_leaves_no_files() {
     let mut cluster = Cluster::start(1, 3);
     let source = events(cluster.folder.path(), 60_000, 8);
     let context = json!({ "maxNumTasks": 4 });
-    cluster.api.run(&format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"), &context);
+    cluster.api.run(
+        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
+        &context,
+    );
     let (query, expected) = heavy(60_000);
     for victim in 0..2 {
         let task_id = cluster.api.submit(&query, &context);
@@ -101,7 +131,10 @@ fn a_worker_killed_midway_costs_no_rows_and_leaves_no_files() {
     cluster.workers[2].kill();
     let status = cluster.api.wait(&task_id);
     assert_eq!(status["status"], "SUCCESS", "{status}");
-    assert_eq!(cluster.api.rows("SELECT COUNT(*), SUM(n) FROM f"), json!([[120_000, 3_599_940_000_i64]]));
+    assert_eq!(
+        cluster.api.rows("SELECT COUNT(*), SUM(n) FROM f"),
+        json!([[120_000, 3_599_940_000_i64]])
+    );
     let deadline = Instant::now() + PATIENCE;
     while !cluster.unpublished_files("f").is_empty() {
         assert!(Instant::now() < deadline, "{:?}", cluster.unpublished_files("f"));
@@ -121,15 +154,25 @@ fn a_controller_killed_midway_is_replaced_under_the_same_task_id() {
     let mut cluster = Cluster::start(2, 2);
     let source = events(cluster.folder.path(), 40_000, 4);
     let context = json!({ "maxNumTasks": 3 });
-    cluster.api.run(&format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"), &context);
+    cluster.api.run(
+        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
+        &context,
+    );
     let (query, expected) = heavy(40_000);
     let task_id = cluster.api.submit(&query, &context);
     wait_until_it_reads(&cluster, &task_id);
     let location = cluster.api.status(&task_id)["location"].to_string();
     let runs_it = |process: &Process| process.log_text().contains("task starts");
-    let victim = cluster.controllers.iter().rposition(runs_it).unwrap_or_else(|| panic!("nobody runs it: {location}"));
+    let victim = cluster
+        .controllers
+        .iter()
+        .rposition(runs_it)
+        .unwrap_or_else(|| panic!("nobody runs it: {location}"));
     for controller in &mut cluster.controllers {
-        if controller.log_text().contains(task_id.trim_start_matches("query-")) {
+        if controller
+            .log_text()
+            .contains(task_id.trim_start_matches("query-"))
+        {
             controller.kill();
         }
     }
@@ -141,14 +184,22 @@ fn a_controller_killed_midway_is_replaced_under_the_same_task_id() {
 #[test]
 fn status_and_report_survive_the_overlord() {
     let mut cluster = Cluster::start(1, 1);
-    let report = cluster.api.run("SELECT 1 + 1 AS x", &json!({ "sqlQueryId": "kept" }));
+    let report = cluster
+        .api
+        .run("SELECT 1 + 1 AS x", &json!({ "sqlQueryId": "kept" }));
     cluster.overlord.kill();
     let (status, body) = cluster.api.send("GET", "/status/health", None);
     assert_eq!(status, 503, "{body}");
-    assert!(body["errorMessage"].as_str().unwrap().contains("Overlord"), "{body}");
+    assert!(
+        body["errorMessage"].as_str().unwrap().contains("Overlord"),
+        "{body}"
+    );
     cluster.overlord = cluster.restart("overlord");
     cluster.api.wait_for_health();
     assert_eq!(cluster.api.status("query-kept")["status"], "SUCCESS");
     assert_eq!(results(&cluster.api.report("query-kept")), results(&report));
-    assert_eq!(results(&cluster.api.run("SELECT 2 AS y", &json!({}))), json!([[2]]));
+    assert_eq!(
+        results(&cluster.api.run("SELECT 2 AS y", &json!({}))),
+        json!([[2]])
+    );
 }

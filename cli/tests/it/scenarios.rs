@@ -41,7 +41,10 @@ fn scenarios_are_answered_as_they_say() {
         (Some(server), _) => server.api.clone(),
         (None, url) => Api::new(url.unwrap()),
     };
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     assert!(!files.is_empty());
@@ -62,7 +65,10 @@ fn scenarios_are_answered_as_they_say() {
 fn run(api: &Api, scenario: &Scenario) -> Result<(), String> {
     let mut task = String::new();
     for (number, step) in scenario.steps.iter().enumerate() {
-        let (method, path) = step.request.split_once(' ').ok_or("a request is `METHOD /path`")?;
+        let (method, path) = step
+            .request
+            .split_once(' ')
+            .ok_or("a request is `METHOD /path`")?;
         let path = path.replace("{task}", &task);
         let (status, body) = match &step.text {
             Some(text) => {
@@ -73,21 +79,27 @@ fn run(api: &Api, scenario: &Scenario) -> Result<(), String> {
         };
         let place = format!("step {number} ({})", step.request);
         if status != step.status {
-            return Err(format!("{place}: status {status} instead of {}: {body}", step.status));
+            return Err(format!(
+                "{place}: status {status} instead of {}: {body}",
+                step.status
+            ));
         }
         if let Some(id) = body.get("taskId").and_then(Value::as_str) {
             task = id.to_owned();
         }
         if let Some(expected) = &step.expect {
-            contains(&body, expected, "").map_err(|difference| format!("{place}: {difference}\nin {body}"))?;
+            contains(&body, expected, "")
+                .map_err(|difference| format!("{place}: {difference}\nin {body}"))?;
         }
         if let Some(expected) = &step.end {
             let ended = api.wait(&task);
-            contains(&ended, expected, "").map_err(|difference| format!("{place}: {difference}\nin {ended}"))?;
+            contains(&ended, expected, "")
+                .map_err(|difference| format!("{place}: {difference}\nin {ended}"))?;
         }
         if let Some(expected) = &step.report {
             let report = api.report(&task);
-            contains(&report, expected, "").map_err(|difference| format!("{place}: {difference}\nin {report}"))?;
+            contains(&report, expected, "")
+                .map_err(|difference| format!("{place}: {difference}\nin {report}"))?;
         }
     }
     Ok(())
@@ -97,23 +109,34 @@ fn contains(found: &Value, expected: &Value, place: &str) -> Result<(), String> 
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {
             for (key, value) in expected {
-                let inside = found.get(key).ok_or_else(|| format!("{place}/{key} is missing"))?;
+                let inside = found
+                    .get(key)
+                    .ok_or_else(|| format!("{place}/{key} is missing"))?;
                 contains(inside, value, &format!("{place}/{key}"))?;
             }
             Ok(())
         }
         (Value::Array(found), Value::Array(expected)) => {
             if found.len() != expected.len() {
-                return Err(format!("{place} has {} elements instead of {}", found.len(), expected.len()));
+                return Err(format!(
+                    "{place} has {} elements instead of {}",
+                    found.len(),
+                    expected.len()
+                ));
             }
             let mut pairs = found.iter().zip(expected).enumerate();
-            pairs.try_for_each(|(index, (found, expected))| contains(found, expected, &format!("{place}/{index}")))
+            pairs.try_for_each(|(index, (found, expected))| {
+                contains(found, expected, &format!("{place}/{index}"))
+            })
         }
         (Value::String(found), Value::String(expected)) if expected.starts_with('~') => {
             if found.contains(expected.trim_start_matches('~')) {
                 Ok(())
             } else {
-                Err(format!("{place} is {found:?}, which does not contain {:?}", expected.trim_start_matches('~')))
+                Err(format!(
+                    "{place} is {found:?}, which does not contain {:?}",
+                    expected.trim_start_matches('~')
+                ))
             }
         }
         (found, expected) if found == expected => Ok(()),

@@ -14,10 +14,19 @@ pub(super) struct Producing<'a> {
     pub sorted: bool,
 }
 
+/// How many workers a stage has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spread {
+    /// As many as it can use, and no more than these.
+    UpTo(u32),
+    /// Just as many.
+    Over(u32),
+}
+
 /// Work orders of a stage, by worker. `producing` finds the living stage of an input.
 pub(super) fn orders<'a>(
     stage: &StageDefinition,
-    workers: u32,
+    spread: Spread,
     producing: impl Fn(&[StageNumber]) -> Option<Producing<'a>>,
 ) -> BTreeMap<WorkerNumber, Order> {
     let mut partitions = 0_u32;
@@ -26,8 +35,13 @@ pub(super) fn orders<'a>(
     for input in &stage.inputs {
         match input {
             StageInput::Splits { splits: listed, .. } => splits += listed.len(),
-            StageInput::Stage { candidates, delivery: Delivery::Partitioned } => {
-                let Some(producing) = producing(candidates) else { continue };
+            StageInput::Stage {
+                candidates,
+                delivery: Delivery::Partitioned,
+            } => {
+                let Some(producing) = producing(candidates) else {
+                    continue;
+                };
                 partitions = partitions.max(producing.state.partition_count().unwrap_or(1).max(1));
                 for order in producing.state.orders.values() {
                     for (partition, size) in &order.sizes {
@@ -35,11 +49,17 @@ pub(super) fn orders<'a>(
                     }
                 }
             }
-            StageInput::Stage { delivery: Delivery::Broadcast, .. } => {}
+            StageInput::Stage {
+                delivery: Delivery::Broadcast,
+                ..
+            } => {}
         }
     }
     let units = u32::try_from(splits).unwrap_or(u32::MAX).max(partitions).max(1);
-    let count = stage.max_worker_count.min(workers).min(units).max(1);
+    let count = match spread {
+        Spread::UpTo(workers) => stage.max_worker_count.min(workers).min(units).max(1),
+        Spread::Over(workers) => workers.max(1),
+    };
     let owners = spread_partitions(partitions, &weights, count);
 
     let mut slices: Vec<Vec<InputSlice>> = vec![Vec::new(); count as usize];
@@ -51,7 +71,9 @@ pub(super) fn orders<'a>(
                 }
             }
             StageInput::Stage { candidates, delivery } => {
-                let Some(producing) = producing(candidates) else { continue };
+                let Some(producing) = producing(candidates) else {
+                    continue;
+                };
                 let own = producing.state.partition_count().unwrap_or(1).max(1);
                 for (number, worker) in (0_u32..).zip(slices.iter_mut()) {
                     let partitions = match delivery {
@@ -73,7 +95,10 @@ pub(super) fn orders<'a>(
             }
         }
     }
-    (0_u32..).map(WorkerNumber).zip(slices.into_iter().map(Order::new)).collect()
+    (0_u32..)
+        .map(WorkerNumber)
+        .zip(slices.into_iter().map(Order::new))
+        .collect()
 }
 
 /// Contiguous partitions for each worker, of about equal weight and number.

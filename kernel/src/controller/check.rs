@@ -11,26 +11,52 @@ pub(super) fn check(query: &QueryDefinition, limits: &Limits, workers: u32) -> R
         return malformed("a query has at least one stage".to_owned());
     }
     if workers == 0 || workers > limits.max_workers {
-        return Err(Fault::TooManyWorkers { workers: u64::from(workers), max_workers: u64::from(limits.max_workers) });
+        return Err(Fault::TooManyWorkers {
+            workers: u64::from(workers),
+            max_workers: u64::from(limits.max_workers),
+        });
     }
     for (position, stage) in query.stages.iter().enumerate() {
         if stage.number.0 as usize != position {
             return malformed(format!("stage {} stands at position {position}", stage.number));
         }
-        if let Some(input) = stage.input_stages().into_iter().find(|input| input.0 >= stage.number.0) {
-            return malformed(format!("stage {} reads stage {input}, which does not come before it", stage.number));
+        if let Some(input) = stage
+            .input_stages()
+            .into_iter()
+            .find(|input| input.0 >= stage.number.0)
+        {
+            return malformed(format!(
+                "stage {} reads stage {input}, which does not come before it",
+                stage.number
+            ));
+        }
+        if stage
+            .inputs
+            .iter()
+            .any(|input| matches!(input, StageInput::Stage { candidates, .. } if candidates.is_empty()))
+        {
+            return malformed(format!("an input of stage {} names no stage", stage.number));
         }
         if let Some(alternative) = stage.alternative {
             let choice = query.choices.get(alternative.choice as usize);
             if choice.is_none_or(|choice| choice.alternatives.len() <= alternative.alternative as usize) {
-                return malformed(format!("stage {} belongs to an unknown alternative", stage.number));
+                return malformed(format!(
+                    "stage {} belongs to an unknown alternative",
+                    stage.number
+                ));
             }
         }
         let columns = stage.signature.len() as u64;
         if columns > limits.max_columns {
-            return Err(Fault::TooManyColumns { num_columns: columns, max_columns: limits.max_columns });
+            return Err(Fault::TooManyColumns {
+                num_columns: columns,
+                max_columns: limits.max_columns,
+            });
         }
-        let keys = stage.shuffle.as_ref().map_or(0, |shuffle| shuffle.key.len() as u64);
+        let keys = stage
+            .shuffle
+            .as_ref()
+            .map_or(0, |shuffle| shuffle.key.len() as u64);
         if keys > limits.max_clustered_by_columns {
             return Err(Fault::TooManyClusteredByColumns {
                 num_columns: keys,
@@ -49,7 +75,16 @@ pub(super) fn check(query: &QueryDefinition, limits: &Limits, workers: u32) -> R
         }
     }
     for choice in &query.choices {
-        let last_is_open = choice.alternatives.last().is_some_and(|last| last.max_bytes.is_none());
+        if query.stage(choice.measured_stage).is_none() {
+            return malformed(format!(
+                "a choice measures stage {}, which does not exist",
+                choice.measured_stage
+            ));
+        }
+        let last_is_open = choice
+            .alternatives
+            .last()
+            .is_some_and(|last| last.max_bytes.is_none());
         if !last_is_open {
             return malformed("the last alternative of a choice must take any size".to_owned());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::assign::{self, Producing};
+use super::assign::{self, Producing, Spread};
 use super::check::check;
 use super::event::{ControllerAction, ControllerEvent};
 use super::limits::Limits;
@@ -71,9 +71,18 @@ impl ControllerKernel {
     /// When the definition cannot run or passes a limit.
     pub fn new(query: QueryDefinition, limits: Limits, workers: u32, epoch: Epoch) -> Result<Self, Fault> {
         check(&query, &limits, workers)?;
-        let stages = query.stages.iter().map(|stage| StageState::new(stage.number)).collect();
+        let stages = query
+            .stages
+            .iter()
+            .map(|stage| StageState::new(stage.number))
+            .collect();
         let choices = vec![None; query.choices.len()];
-        let worker = WorkerState { incarnation: Incarnation(0), ready: false, launched: None, relaunches: 0 };
+        let worker = WorkerState {
+            incarnation: Incarnation(0),
+            ready: false,
+            launched: None,
+            relaunches: 0,
+        };
         Ok(ControllerKernel {
             query,
             limits,
@@ -105,7 +114,9 @@ impl ControllerKernel {
             return actions;
         }
         self.now = now;
-        let outcome = self.apply(event, now, &mut actions).and_then(|()| self.settle(now, &mut actions));
+        let outcome = self
+            .apply(event, now, &mut actions)
+            .and_then(|()| self.settle(now, &mut actions));
         if let Err(fault) = outcome {
             self.finish(Err(fault), now, &mut actions);
         }
@@ -118,23 +129,35 @@ impl ControllerKernel {
         now: Millis,
         actions: &mut Vec<ControllerAction>,
     ) -> Result<(), FaultReport> {
+        if self.is_publishing() && event.is_of_order() {
+            return Ok(());
+        }
         match event {
+            ControllerEvent::Started if self.started.is_some() => {}
             ControllerEvent::Started => {
                 self.started = Some(now);
                 for (worker, state) in (0_u32..).zip(&mut self.workers) {
                     state.launched = Some(now);
                     let incarnation = state.incarnation;
-                    actions.push(ControllerAction::LaunchWorker { worker: WorkerNumber(worker), incarnation });
+                    actions.push(ControllerAction::LaunchWorker {
+                        worker: WorkerNumber(worker),
+                        incarnation,
+                    });
                 }
             }
             ControllerEvent::WorkerReady { worker, incarnation } => {
                 if let Some(state) = self.worker_mut(worker)
                     && state.incarnation == incarnation
+                    && state.launched.is_some()
                 {
                     state.ready = true;
                 }
             }
-            ControllerEvent::WorkerLost { worker, incarnation, reason } => {
+            ControllerEvent::WorkerLost {
+                worker,
+                incarnation,
+                reason,
+            } => {
                 self.lose_worker(worker, incarnation, &reason, now, actions)?;
             }
             ControllerEvent::Statistics { order, statistics } => {
@@ -166,8 +189,15 @@ impl ControllerKernel {
                     Some(consumer) => self.current(consumer).is_some_and(|order| order.is_running()),
                     None => self.ending == Ending::Handing,
                 };
-                if waits && self.current(producer).is_some_and(|order| order.status == OrderStatus::Ready) {
-                    let task = self.query.query_id.worker_task_id(producer.worker, Incarnation(0));
+                if waits
+                    && self
+                        .current(producer)
+                        .is_some_and(|order| order.status == OrderStatus::Ready)
+                {
+                    let task = self
+                        .query
+                        .query_id
+                        .worker_task_id(producer.worker, Incarnation(0));
                     let reason = Fault::WorkerRpcFailed {
                         worker_task_id: task,
                         error_msg: Some(format!("the output of {producer} could not be fetched")),
@@ -175,12 +205,19 @@ impl ControllerKernel {
                     self.rerun(producer.stage, producer.worker, &reason.into(), actions)?;
                 }
             }
-            ControllerEvent::ResultsRead | ControllerEvent::Published => {
-                if self.ending == Ending::Handing {
+            ControllerEvent::ResultsRead => {
+                if self.ending == Ending::Handing && self.query.kind == QueryKind::Select {
                     self.finish(Ok(()), now, actions);
                 }
             }
-            ControllerEvent::PublishFailed { fault } | ControllerEvent::Cancel { fault } => return Err(fault),
+            ControllerEvent::Published => {
+                if self.is_publishing() {
+                    self.finish(Ok(()), now, actions);
+                }
+            }
+            ControllerEvent::PublishFailed { fault } | ControllerEvent::Cancel { fault } => {
+                return Err(fault);
+            }
             ControllerEvent::Tick => self.check_deadlines(now)?,
         }
         Ok(())
@@ -188,7 +225,11 @@ impl ControllerKernel {
 
     /// The one place where a late event is recognised: the order, if `id` names its current attempt.
     pub(super) fn current(&mut self, id: WorkOrderId) -> Option<&mut Order> {
-        self.stages.get_mut(id.stage.0 as usize)?.orders.get_mut(&id.worker).filter(|order| order.attempt == id.attempt)
+        self.stages
+            .get_mut(id.stage.0 as usize)?
+            .orders
+            .get_mut(&id.worker)
+            .filter(|order| order.attempt == id.attempt)
     }
 
     fn worker_mut(&mut self, worker: WorkerNumber) -> Option<&mut WorkerState> {
@@ -196,7 +237,9 @@ impl ControllerKernel {
     }
 
     pub(super) fn register(&mut self, stage: StageNumber, next: StagePhase, now: Millis) {
-        let Some(state) = self.stages.get_mut(stage.0 as usize) else { return };
+        let Some(state) = self.stages.get_mut(stage.0 as usize) else {
+            return;
+        };
         if state.phase == next || !state.phase.can_become(next) {
             return;
         }
@@ -232,10 +275,21 @@ impl ControllerKernel {
     fn decide_choices(&mut self) {
         for (position, choice) in self.query.choices.iter().enumerate() {
             let measured = self.stages.get(choice.measured_stage.0 as usize);
-            let Some(bytes) = measured.filter(|stage| stage.all_done()).map(StageState::output_bytes) else { continue };
-            let Some(slot) = self.choices.get_mut(position).filter(|slot| slot.is_none()) else { continue };
+            let Some(bytes) = measured
+                .filter(|stage| stage.all_done())
+                .map(StageState::output_bytes)
+            else {
+                continue;
+            };
+            let Some(slot) = self.choices.get_mut(position).filter(|slot| slot.is_none()) else {
+                continue;
+            };
             let fits = |max: Option<u64>| max.is_none_or(|max| bytes <= max);
-            let taken = choice.alternatives.iter().position(|alternative| fits(alternative.max_bytes)).unwrap_or(0);
+            let taken = choice
+                .alternatives
+                .iter()
+                .position(|alternative| fits(alternative.max_bytes))
+                .unwrap_or(0);
             *slot = u32::try_from(taken).ok();
             for (definition, state) in self.query.stages.iter().zip(&mut self.stages) {
                 if let Some(of) = definition.alternative
@@ -255,24 +309,30 @@ impl ControllerKernel {
             let decided = definition.alternative.is_none_or(|of| {
                 self.choices.get(of.choice as usize).copied().flatten() == Some(of.alternative)
             });
-            self.stages.get(number.0 as usize).filter(|state| decided && !state.skipped)
+            self.stages
+                .get(number.0 as usize)
+                .filter(|state| decided && !state.skipped)
         });
         living.next()
     }
 
     fn start_stage(&mut self, position: usize, now: Millis) -> Result<(), FaultReport> {
-        let (Some(definition), Some(state)) = (self.query.stages.get(position), self.stages.get(position)) else {
+        let (Some(definition), Some(state)) = (self.query.stages.get(position), self.stages.get(position))
+        else {
             return Ok(());
         };
         let undecided = definition.alternative.is_some_and(|of| {
             self.choices.get(of.choice as usize).copied().flatten() != Some(of.alternative)
         });
-        if state.has_started() || state.skipped || undecided {
+        let begins = !state.has_started();
+        if !(begins || state.inputs_changed) || state.skipped || undecided {
             return Ok(());
         }
         let ready = definition.inputs.iter().all(|input| match input {
             StageInput::Splits { .. } => true,
-            StageInput::Stage { candidates, .. } => self.living(candidates).is_some_and(StageState::all_ready),
+            StageInput::Stage { candidates, .. } => {
+                self.living(candidates).is_some_and(StageState::all_ready)
+            }
         });
         if !ready {
             return Ok(());
@@ -280,16 +340,33 @@ impl ControllerKernel {
         let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         let producing = |candidates: &[StageNumber]| {
             let state = self.living(candidates)?;
-            let sorted = state.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted());
+            let sorted = state
+                .shuffle
+                .as_ref()
+                .is_some_and(|shuffle| shuffle.kind.is_sorted());
             Some(Producing { state, sorted })
         };
-        let orders = assign::orders(definition, workers, producing);
+        if !begins {
+            let count = u32::try_from(state.orders.len()).unwrap_or(u32::MAX);
+            let orders = assign::orders(definition, Spread::Over(count), producing);
+            if let Some(state) = self.stages.get_mut(position) {
+                state.replace_inputs(orders);
+            }
+            return Ok(());
+        }
+        let orders = assign::orders(definition, Spread::UpTo(workers), producing);
         let input_bytes = self.input_bytes(position);
         let mut shuffle = definition.shuffle.clone();
         if let Some(shuffle) = &mut shuffle
-            && let ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } = &mut shuffle.kind
+            && let ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } =
+                &mut shuffle.kind
         {
-            if let PartitionCount::Measured { group, target_bytes, max } = *partitions {
+            if let PartitionCount::Measured {
+                group,
+                target_bytes,
+                max,
+            } = *partitions
+            {
                 let wanted = u32::try_from(input_bytes.div_ceil(target_bytes.max(1))).unwrap_or(u32::MAX);
                 let decided = *self.groups.entry(group).or_insert(wanted.clamp(1, max.max(1)));
                 *partitions = PartitionCount::Fixed(decided);
@@ -297,7 +374,10 @@ impl ControllerKernel {
             if let PartitionCount::Fixed(count) = *partitions
                 && u64::from(count) > self.limits.max_partitions
             {
-                return Err(Fault::TooManyPartitions { max_partitions: self.limits.max_partitions }.into());
+                return Err(Fault::TooManyPartitions {
+                    max_partitions: self.limits.max_partitions,
+                }
+                .into());
             }
         }
         let number = definition.number;
@@ -310,12 +390,19 @@ impl ControllerKernel {
     }
 
     fn input_bytes(&self, position: usize) -> u64 {
-        let inputs = self.query.stages.get(position).map(|stage| stage.inputs.as_slice()).unwrap_or_default();
+        let inputs = self
+            .query
+            .stages
+            .get(position)
+            .map(|stage| stage.inputs.as_slice())
+            .unwrap_or_default();
         inputs
             .iter()
             .map(|input| match input {
                 StageInput::Splits { splits, .. } => splits.iter().map(|split| split.bytes).sum(),
-                StageInput::Stage { candidates, .. } => self.living(candidates).map_or(0, StageState::output_bytes),
+                StageInput::Stage { candidates, .. } => {
+                    self.living(candidates).map_or(0, StageState::output_bytes)
+                }
             })
             .sum()
     }
@@ -330,19 +417,33 @@ impl ControllerKernel {
             .map(|(worker, _)| *worker)
             .collect();
         for worker in waiting {
-            let Some(incarnation) =
-                self.workers.get(worker.0 as usize).filter(|state| state.ready).map(|state| state.incarnation)
+            let Some(incarnation) = self
+                .workers
+                .get(worker.0 as usize)
+                .filter(|state| state.ready)
+                .map(|state| state.incarnation)
             else {
                 continue;
             };
-            let Some((inputs, reads)) = self.resolve_inputs(position, worker) else { continue };
-            let Some(state) = self.stages.get_mut(position) else { continue };
-            let (shuffle, boundaries, number) = (state.shuffle.clone(), state.boundaries.clone(), state.number);
-            let Some(order) = state.orders.get_mut(&worker) else { continue };
-            order.status = if boundaries.is_some() { OrderStatus::Cutting } else { OrderStatus::Reading };
+            let Some((inputs, reads)) = self.resolve_inputs(position, worker) else {
+                continue;
+            };
+            let Some(state) = self.stages.get_mut(position) else {
+                continue;
+            };
+            let (shuffle, boundaries, number) =
+                (state.shuffle.clone(), state.boundaries.clone(), state.number);
+            let Some(order) = state.orders.get_mut(&worker) else {
+                continue;
+            };
+            order.status = OrderStatus::Reading;
             order.incarnation = incarnation;
             order.reads = reads;
-            let id = WorkOrderId { stage: number, worker, attempt: order.attempt };
+            let id = WorkOrderId {
+                stage: number,
+                worker,
+                attempt: order.attempt,
+            };
             actions.push(ControllerAction::SendWorkOrder {
                 incarnation,
                 order: Box::new(WorkOrder {
@@ -362,10 +463,13 @@ impl ControllerKernel {
 
     /// The order's inputs with their producers, when all of those are there.
     fn resolve_inputs(&self, position: usize, worker: WorkerNumber) -> Option<(Vec<InputSlice>, Reads)> {
-        let mut inputs = self.stages.get(position)?.orders.get(&worker)?.inputs.clone();
+        let state = self.stages.get(position).filter(|state| !state.inputs_changed)?;
+        let mut inputs = state.orders.get(&worker)?.inputs.clone();
         let mut reads = BTreeMap::new();
         for input in &mut inputs {
-            let InputSlice::Partitions { stage, producers, .. } = input else { continue };
+            let InputSlice::Partitions { stage, producers, .. } = input else {
+                continue;
+            };
             let producing = self.stages.get(stage.0 as usize)?;
             if !producing.all_ready() {
                 return None;
@@ -380,7 +484,12 @@ impl ControllerKernel {
                     address: String::new(),
                 })
                 .collect();
-            reads.extend(producing.orders.iter().map(|(worker, order)| ((*stage, *worker), order.attempt)));
+            reads.extend(
+                producing
+                    .orders
+                    .iter()
+                    .map(|(worker, order)| ((*stage, *worker), order.attempt)),
+            );
         }
         Some((inputs, reads))
     }
@@ -391,11 +500,18 @@ impl ControllerKernel {
         now: Millis,
         actions: &mut Vec<ControllerAction>,
     ) -> Result<(), FaultReport> {
-        let Some(state) = self.stages.get(position) else { return Ok(()) };
-        let Some(shuffle) = state.shuffle.as_ref().filter(|shuffle| shuffle.kind.needs_boundaries()) else {
+        let Some(state) = self.stages.get(position) else {
             return Ok(());
         };
-        let complete = !state.orders.is_empty() && state.orders.values().all(|order| order.statistics.is_some());
+        let Some(shuffle) = state
+            .shuffle
+            .as_ref()
+            .filter(|shuffle| shuffle.kind.needs_boundaries())
+        else {
+            return Ok(());
+        };
+        let complete =
+            !state.orders.is_empty() && state.orders.values().all(|order| order.statistics.is_some());
         if state.boundaries.is_some() || !complete {
             return Ok(());
         }
@@ -404,7 +520,11 @@ impl ControllerKernel {
         let boundaries = match shuffle.kind {
             ShuffleKind::GlobalSort(target) => {
                 let mut merged = KeyStatistics::default();
-                for statistics in state.orders.values().filter_map(|order| order.statistics.as_ref()) {
+                for statistics in state
+                    .orders
+                    .values()
+                    .filter_map(|order| order.statistics.as_ref())
+                {
                     merged.merge(statistics);
                 }
                 let cut = cut_ranges(&merged, target, max_partitions)?;
@@ -413,7 +533,10 @@ impl ControllerKernel {
                         "one key has about {} rows, more than a partition should hold; it has a partition of its own",
                         heavy.rows
                     );
-                    actions.push(ControllerAction::Warn { stage: number, message });
+                    actions.push(ControllerAction::Warn {
+                        stage: number,
+                        message,
+                    });
                 }
                 Boundaries::Ranges(cut.ranges)
             }
@@ -436,19 +559,32 @@ impl ControllerKernel {
     }
 
     fn send_boundaries(&mut self, position: usize, actions: &mut Vec<ControllerAction>) {
-        let Some(state) = self.stages.get_mut(position) else { return };
-        let Some(boundaries) = state.boundaries.clone() else { return };
+        let Some(state) = self.stages.get_mut(position) else {
+            return;
+        };
+        let Some(boundaries) = state.boundaries.clone() else {
+            return;
+        };
         for (worker, order) in &mut state.orders {
             if order.status == OrderStatus::Counted {
                 order.status = OrderStatus::Cutting;
-                let id = WorkOrderId { stage: state.number, worker: *worker, attempt: order.attempt };
-                actions.push(ControllerAction::SendBoundaries { order: id, boundaries: boundaries.clone() });
+                let id = WorkOrderId {
+                    stage: state.number,
+                    worker: *worker,
+                    attempt: order.attempt,
+                };
+                actions.push(ControllerAction::SendBoundaries {
+                    order: id,
+                    boundaries: boundaries.clone(),
+                });
             }
         }
     }
 
     fn complete_stage(&mut self, position: usize, now: Millis) {
-        let Some(state) = self.stages.get(position) else { return };
+        let Some(state) = self.stages.get(position) else {
+            return;
+        };
         if state.all_done() {
             self.register(state.number, StagePhase::ResultsReady, now);
         }
@@ -461,11 +597,17 @@ impl ControllerKernel {
             if !self.is_read_by_all(position) {
                 continue;
             }
-            let Some(state) = self.stages.get_mut(position) else { continue };
+            let Some(state) = self.stages.get_mut(position) else {
+                continue;
+            };
             for (worker, order) in &mut state.orders {
                 if order.status == OrderStatus::Ready {
                     order.status = OrderStatus::Cleaned;
-                    let order = WorkOrderId { stage: state.number, worker: *worker, attempt: order.attempt };
+                    let order = WorkOrderId {
+                        stage: state.number,
+                        worker: *worker,
+                        attempt: order.attempt,
+                    };
                     actions.push(ControllerAction::CleanUpOutput { order });
                 }
             }
@@ -476,7 +618,9 @@ impl ControllerKernel {
 
     /// Whether every living consumer of a stage has all its outputs.
     pub(super) fn is_read_by_all(&self, position: usize) -> bool {
-        let Some(state) = self.stages.get(position).filter(|state| state.all_done()) else { return false };
+        let Some(state) = self.stages.get(position).filter(|state| state.all_done()) else {
+            return false;
+        };
         let mut consumers = self.consumers(state.number).peekable();
         consumers.peek().is_some() && consumers.all(StageState::all_done)
     }
@@ -491,18 +635,30 @@ impl ControllerKernel {
             .map(|(_, state)| state)
     }
 
+    /// The stage whose output is the query's.
+    pub(super) fn last_living(&self) -> Option<&StageState> {
+        self.stages.iter().rev().find(|stage| !stage.skipped)
+    }
+
     /// Once the last stage is done, its rows are read or its segments published.
     fn hand_over(&mut self, actions: &mut Vec<ControllerAction>) {
-        let Some(last) = self.stages.iter().rev().find(|stage| !stage.skipped) else { return };
+        let Some(last) = self.last_living() else { return };
         if self.ending != Ending::Running || !last.all_ready() {
             return;
         }
-        let orders = last.orders.keys().filter_map(|worker| last.order_id(*worker)).collect();
+        let orders = last
+            .orders
+            .keys()
+            .filter_map(|worker| last.order_id(*worker))
+            .collect();
         actions.push(match self.query.kind {
             QueryKind::Select => ControllerAction::ReadResults {
                 orders,
                 partitions: last.partition_count().unwrap_or(1),
-                sorted: last.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.is_sorted()),
+                sorted: last
+                    .shuffle
+                    .as_ref()
+                    .is_some_and(|shuffle| shuffle.kind.is_sorted()),
             },
             QueryKind::Ingest(_) => ControllerAction::Publish { orders },
         });
@@ -522,9 +678,15 @@ impl ControllerKernel {
     }
 
     fn finish(&mut self, result: Result<(), FaultReport>, now: Millis, actions: &mut Vec<ControllerAction>) {
-        let last = if result.is_ok() { StagePhase::Finished } else { StagePhase::Failed };
+        let last = if result.is_ok() {
+            StagePhase::Finished
+        } else {
+            StagePhase::Failed
+        };
         for position in 0..self.stages.len() {
-            let Some(state) = self.stages.get(position).filter(|state| state.has_started()) else { continue };
+            let Some(state) = self.stages.get(position).filter(|state| state.has_started()) else {
+                continue;
+            };
             self.register(state.number, last, now);
         }
         for (worker, state) in (0_u32..).zip(&self.workers) {
@@ -541,12 +703,15 @@ impl ControllerKernel {
         if let (Some(started), Some(timeout)) = (self.started, self.limits.timeout_ms)
             && now >= started + timeout
         {
-            return Err(Fault::QueryTimeout { timeout_ms: timeout.unsigned_abs() }.into());
+            return Err(Fault::QueryTimeout {
+                timeout_ms: timeout.unsigned_abs(),
+            }
+            .into());
         }
-        let late = |worker: &&WorkerState| {
-            !worker.ready && worker.launched.is_some_and(|launched| now >= launched + self.limits.launch_timeout_ms)
-        };
-        let pending = self.workers.iter().filter(late).count() as u64;
+        let pending = self
+            .launch_deadlines()
+            .filter(|deadline| now >= *deadline)
+            .count() as u64;
         if pending > 0 {
             return Err(Fault::TaskStartTimeout {
                 pending_tasks: pending,
@@ -563,9 +728,25 @@ impl ControllerKernel {
         if self.is_finished() {
             return None;
         }
-        let query = self.started.zip(self.limits.timeout_ms).map(|(started, timeout)| started + timeout);
-        let launches = self.workers.iter().filter(|worker| !worker.ready).filter_map(|worker| worker.launched);
-        launches.map(|launched| launched + self.limits.launch_timeout_ms).chain(query).min()
+        let query = self
+            .started
+            .zip(self.limits.timeout_ms)
+            .map(|(started, timeout)| started + timeout);
+        self.launch_deadlines().chain(query).min()
+    }
+
+    /// When each worker that does not answer yet must do so; nobody waits for workers during a publish.
+    fn launch_deadlines(&self) -> impl Iterator<Item = Millis> {
+        let waited_for = if self.is_publishing() {
+            &[]
+        } else {
+            self.workers.as_slice()
+        };
+        let launches = waited_for
+            .iter()
+            .filter(|worker| !worker.ready)
+            .filter_map(|worker| worker.launched);
+        launches.map(|launched| launched + self.limits.launch_timeout_ms)
     }
 
     /// A stage as reports show it.
@@ -586,4 +767,3 @@ impl ControllerKernel {
 
 /// Attempts that an order reads, by producing stage and worker.
 type Reads = BTreeMap<(StageNumber, WorkerNumber), crate::ids::Attempt>;
-

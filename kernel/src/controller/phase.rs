@@ -26,7 +26,9 @@ pub enum StagePhase {
 impl StagePhase {
     /// Whether a stage may go from this phase to `next`.
     pub fn can_become(self, next: StagePhase) -> bool {
-        use StagePhase::{Failed, Finished, MergingStatistics, New, PostReading, ReadingInput, ResultsReady, Retrying};
+        use StagePhase::{
+            Failed, Finished, MergingStatistics, New, PostReading, ReadingInput, ResultsReady, Retrying,
+        };
         match (self, next) {
             (Finished, Retrying) => true,
             (Finished | Failed, _) => false,

@@ -18,6 +18,9 @@ pub(super) struct StageState {
     /// With the number of partitions decided.
     pub shuffle: Option<ShuffleSpec>,
     pub boundaries: Option<Boundaries>,
+    /// An input is cut anew, perhaps into another number of partitions: they have to be spread again over the orders,
+    /// all of which wait for them.
+    pub inputs_changed: bool,
     pub started: Option<Millis>,
     pub ended: Option<Millis>,
 }
@@ -26,12 +29,15 @@ pub(super) struct StageState {
 #[derive(Debug, Clone)]
 pub(super) struct Order {
     pub attempt: Attempt,
+    /// Runs that were not the fault of a lost worker, beside the first.
+    pub reruns: u32,
     /// Incarnation of the worker to which the attempt was sent.
     pub incarnation: Incarnation,
     pub status: OrderStatus,
     /// Its part of the inputs; producers are filled in when it is sent.
     pub inputs: Vec<InputSlice>,
-    /// Attempts that the current attempt reads, by producing stage and worker.
+    /// Attempts that the current attempt reads, by producing stage and worker; while it waits and the stage has
+    /// boundaries, those from which they were cut.
     pub reads: BTreeMap<(StageNumber, WorkerNumber), Attempt>,
     pub statistics: Option<KeyStatistics>,
     pub sizes: OutputSizes,
@@ -41,11 +47,11 @@ pub(super) struct Order {
 pub(super) enum OrderStatus {
     /// To be sent once its worker and its inputs are there.
     Waiting,
-    /// Sent.
+    /// Sent, perhaps with boundaries.
     Reading,
     /// Has read its input and waits for boundaries.
     Counted,
-    /// Has boundaries.
+    /// Has read its input and been told boundaries.
     Cutting,
     /// The output can be read.
     Ready,
@@ -57,6 +63,7 @@ impl Order {
     pub fn new(inputs: Vec<InputSlice>) -> Self {
         Order {
             attempt: Attempt(0),
+            reruns: 0,
             incarnation: Incarnation(0),
             status: OrderStatus::Waiting,
             inputs,
@@ -78,7 +85,10 @@ impl Order {
 
     /// Sent and not done.
     pub fn is_running(&self) -> bool {
-        matches!(self.status, OrderStatus::Reading | OrderStatus::Counted | OrderStatus::Cutting)
+        matches!(
+            self.status,
+            OrderStatus::Reading | OrderStatus::Counted | OrderStatus::Cutting
+        )
     }
 }
 
@@ -91,6 +101,7 @@ impl StageState {
             orders: BTreeMap::new(),
             shuffle: None,
             boundaries: None,
+            inputs_changed: false,
             started: None,
             ended: None,
         }
@@ -100,14 +111,32 @@ impl StageState {
         self.phase != StagePhase::New
     }
 
+    /// Gives each order its part of the inputs as they are now.
+    pub fn replace_inputs(&mut self, orders: BTreeMap<WorkerNumber, Order>) {
+        for (worker, new) in orders {
+            if let Some(order) = self.orders.get_mut(&worker) {
+                order.inputs = new.inputs;
+            }
+        }
+        self.inputs_changed = false;
+    }
+
     pub fn order_id(&self, worker: WorkerNumber) -> Option<WorkOrderId> {
         let attempt = self.orders.get(&worker)?.attempt;
-        Some(WorkOrderId { stage: self.number, worker, attempt })
+        Some(WorkOrderId {
+            stage: self.number,
+            worker,
+            attempt,
+        })
     }
 
     /// Every order's output can be read.
     pub fn all_ready(&self) -> bool {
-        !self.orders.is_empty() && self.orders.values().all(|order| order.status == OrderStatus::Ready)
+        !self.orders.is_empty()
+            && self
+                .orders
+                .values()
+                .all(|order| order.status == OrderStatus::Ready)
     }
 
     /// Every order's output is or was complete.
@@ -116,7 +145,11 @@ impl StageState {
     }
 
     pub fn output_bytes(&self) -> u64 {
-        self.orders.values().flat_map(|order| order.sizes.values()).map(|size| size.bytes).sum()
+        self.orders
+            .values()
+            .flat_map(|order| order.sizes.values())
+            .map(|size| size.bytes)
+            .sum()
     }
 
     /// Partitions of the output, once known.
@@ -124,10 +157,12 @@ impl StageState {
         use crate::shuffle::{PartitionCount, ShuffleKind};
         match &self.shuffle.as_ref()?.kind {
             ShuffleKind::Mix | ShuffleKind::Broadcast => Some(1),
-            ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } => match partitions {
-                PartitionCount::Fixed(count) => Some(*count),
-                PartitionCount::Measured { .. } => None,
-            },
+            ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } => {
+                match partitions {
+                    PartitionCount::Fixed(count) => Some(*count),
+                    PartitionCount::Measured { .. } => None,
+                }
+            }
             ShuffleKind::GlobalSort(_) | ShuffleKind::Bucket { .. } => {
                 let count = self.boundaries.as_ref()?.partition_count();
                 Some(u32::try_from(count).unwrap_or(u32::MAX))

@@ -27,15 +27,24 @@ pub struct HeavyKey {
 ///
 /// # Errors
 /// `TooManyPartitions` above `max_partitions`.
-pub fn cut_ranges(statistics: &KeyStatistics, target: RangeTarget, max_partitions: u64) -> Result<Cut, Fault> {
+pub fn cut_ranges(
+    statistics: &KeyStatistics,
+    target: RangeTarget,
+    max_partitions: u64,
+) -> Result<Cut, Fault> {
     let total_rows = statistics.rows();
     let by_bytes = matches!(target, RangeTarget::TargetSize(_));
-    let mut cut = Cut { ranges: Vec::new(), heavy_keys: Vec::new() };
+    let mut cut = Cut {
+        ranges: Vec::new(),
+        heavy_keys: Vec::new(),
+    };
     let mut heavy = BTreeMap::new();
     for (bucket, counted) in statistics.buckets() {
         let weight = if by_bytes { counted.bytes } else { counted.rows };
         let partitions = match target {
-            RangeTarget::TargetRows(target) | RangeTarget::TargetSize(target) => weight.div_ceil(target.max(1)),
+            RangeTarget::TargetRows(target) | RangeTarget::TargetSize(target) => {
+                weight.div_ceil(target.max(1))
+            }
             // A chunk's share of the partitions is its share of the rows.
             RangeTarget::MaxCount(count) => {
                 (u128::from(count) * u128::from(counted.rows) / u128::from(total_rows.max(1))) as u64
@@ -45,22 +54,39 @@ pub fn cut_ranges(statistics: &KeyStatistics, target: RangeTarget, max_partition
         let mut sample = counted.sample.clone();
         sample.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         let step = weight.div_ceil(partitions).max(1);
-        for start in starts(&sample, step, by_bytes, bucket, partitions, &mut heavy) {
+        // Heavy keys may add partitions, where no count is asked for.
+        let most = if matches!(target, RangeTarget::MaxCount(_)) {
+            partitions
+        } else {
+            2 * partitions
+        };
+        for start in starts(&sample, step, by_bytes, bucket, most, &mut heavy) {
             cut.ranges.push(KeyRange { start, end: None });
         }
     }
     if cut.ranges.is_empty() {
-        cut.ranges.push(KeyRange { start: Vec::new(), end: None });
+        cut.ranges.push(KeyRange {
+            start: Vec::new(),
+            end: None,
+        });
     }
     if cut.ranges.len() as u64 > max_partitions {
         return Err(Fault::TooManyPartitions { max_partitions });
     }
-    let ends: Vec<Option<Vec<u8>>> =
-        cut.ranges.iter().skip(1).map(|range| Some(range.start.clone())).chain([None]).collect();
+    let ends: Vec<Option<Vec<u8>>> = cut
+        .ranges
+        .iter()
+        .skip(1)
+        .map(|range| Some(range.start.clone()))
+        .chain([None])
+        .collect();
     for (range, end) in cut.ranges.iter_mut().zip(ends) {
         range.end = end;
     }
-    cut.heavy_keys = heavy.into_iter().map(|(key, rows)| HeavyKey { key, rows }).collect();
+    cut.heavy_keys = heavy
+        .into_iter()
+        .map(|(key, rows)| HeavyKey { key, rows })
+        .collect();
     Ok(cut)
 }
 
@@ -70,11 +96,11 @@ fn starts(
     step: u64,
     by_bytes: bool,
     bucket: &[u8],
-    partitions: u64,
+    most: u64,
     heavy: &mut BTreeMap<Vec<u8>, u64>,
 ) -> Vec<Vec<u8>> {
     let mut starts = vec![bucket.to_vec()];
-    if partitions == 1 {
+    if most == 1 {
         return starts;
     }
     let mut weight = 0_u64;
@@ -82,14 +108,18 @@ fn starts(
     for same_key in sample.chunk_by(|left, right| left.key == right.key) {
         let Some(first) = same_key.first() else { continue };
         let key_rows: u64 = same_key.iter().map(|sampled| sampled.rows).sum();
-        let key_weight: u64 = if by_bytes { same_key.iter().map(|sampled| sampled.bytes).sum() } else { key_rows };
+        let key_weight: u64 = if by_bytes {
+            same_key.iter().map(|sampled| sampled.bytes).sum()
+        } else {
+            key_rows
+        };
         // A heavy key begins a partition and ends it.
         let is_heavy = key_weight > step && same_key.len() > 1;
         if is_heavy {
             heavy.insert(first.key.clone(), key_rows);
         }
         let is_full = weight >= step || (is_heavy && weight > 0);
-        if is_full && !previous.is_empty() && (starts.len() as u64) < 2 * partitions {
+        if is_full && !previous.is_empty() && (starts.len() as u64) < most {
             starts.push(first.key.clone());
             weight = 0;
         }
@@ -119,18 +149,28 @@ pub fn cut_buckets(
         let rows: u64 = workers.iter().map(|(_, rows)| rows).sum();
         let count = rows.div_ceil(target_rows.max(1)).max(1);
         let step = rows.div_ceil(count).max(1);
-        let mut open = BucketPartition { bucket: bucket.to_vec(), runs: Vec::new() };
+        let mut open = BucketPartition {
+            bucket: bucket.to_vec(),
+            runs: Vec::new(),
+        };
         let mut room = step;
         for (worker, rows) in workers {
             let mut first_row = 0;
             while first_row < rows {
                 if room == 0 {
-                    let next = BucketPartition { bucket: bucket.to_vec(), runs: Vec::new() };
+                    let next = BucketPartition {
+                        bucket: bucket.to_vec(),
+                        runs: Vec::new(),
+                    };
                     partitions.push(std::mem::replace(&mut open, next));
                     room = step;
                 }
                 let taken = room.min(rows - first_row);
-                open.runs.push(BucketRun { worker, first_row, rows: taken });
+                open.runs.push(BucketRun {
+                    worker,
+                    first_row,
+                    rows: taken,
+                });
                 first_row += taken;
                 room -= taken;
             }
@@ -138,7 +178,10 @@ pub fn cut_buckets(
         partitions.push(open);
     }
     if partitions.is_empty() {
-        partitions.push(BucketPartition { bucket: Vec::new(), runs: Vec::new() });
+        partitions.push(BucketPartition {
+            bucket: Vec::new(),
+            runs: Vec::new(),
+        });
     }
     if partitions.len() as u64 > max_partitions {
         return Err(Fault::TooManyPartitions { max_partitions });

@@ -37,14 +37,26 @@ impl KeyStatistics {
         let mut statistics = KeyStatistics::default();
         for _ in 0..reader.length()? {
             let key = reader.bytes()?.to_vec();
-            let mut bucket = BucketStatistics { rows: reader.number()?, bytes: reader.number()?, sample: Vec::new() };
+            let mut bucket = BucketStatistics {
+                rows: reader.number()?,
+                bytes: reader.number()?,
+                sample: Vec::new(),
+            };
             for _ in 0..reader.length()? {
                 let key = reader.bytes()?.to_vec();
-                bucket.sample.push(SampledKey { key, rows: reader.number()?, bytes: reader.number()? });
+                bucket.sample.push(SampledKey {
+                    key,
+                    rows: reader.number()?,
+                    bytes: reader.number()?,
+                });
             }
             statistics.buckets.insert(key, bucket);
         }
-        if reader.rest.is_empty() { Ok(statistics) } else { Err(StatisticsError("bytes left over")) }
+        if reader.rest.is_empty() {
+            Ok(statistics)
+        } else {
+            Err(StatisticsError("bytes left over"))
+        }
     }
 }
 
@@ -63,18 +75,27 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], StatisticsError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(StatisticsError("ends too early"))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or(StatisticsError("ends too early"))?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn length(&mut self) -> Result<usize, StatisticsError> {
-        let bytes = self.take(4)?.try_into().map_err(|_| StatisticsError("ends too early"))?;
+        let bytes = self
+            .take(4)?
+            .try_into()
+            .map_err(|_| StatisticsError("ends too early"))?;
         Ok(u32::from_le_bytes(bytes) as usize)
     }
 
     fn number(&mut self) -> Result<u64, StatisticsError> {
-        let bytes = self.take(8)?.try_into().map_err(|_| StatisticsError("ends too early"))?;
+        let bytes = self
+            .take(8)?
+            .try_into()
+            .map_err(|_| StatisticsError("ends too early"))?;
         Ok(u64::from_le_bytes(bytes))
     }
 

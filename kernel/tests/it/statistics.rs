@@ -50,28 +50,56 @@ fn ranges_are_cut_by_the_target() {
 #[test]
 fn no_rows_make_one_partition() {
     let cut = cut(&[], 0, RangeTarget::TargetRows(5));
-    assert_eq!(cut.ranges, [KeyRange { start: Vec::new(), end: None }]);
+    assert_eq!(
+        cut.ranges,
+        [KeyRange {
+            start: Vec::new(),
+            end: None
+        }]
+    );
     let nothing = cut_buckets(&BTreeMap::new(), 5, 100).unwrap();
-    assert_eq!(nothing, [BucketPartition { bucket: Vec::new(), runs: Vec::new() }]);
+    assert_eq!(
+        nothing,
+        [BucketPartition {
+            bucket: Vec::new(),
+            runs: Vec::new()
+        }]
+    );
 }
 
 #[test]
 fn a_partition_never_crosses_a_time_chunk() {
-    let cut = cut(&[(b"1a", 2), (b"1b", 2), (b"2a", 2), (b"3a", 2)], 1, RangeTarget::TargetRows(100));
+    let cut = cut(
+        &[(b"1a", 2), (b"1b", 2), (b"2a", 2), (b"3a", 2)],
+        1,
+        RangeTarget::TargetRows(100),
+    );
     assert_eq!(starts(&cut), [b"1", b"2", b"3"]);
 }
 
 #[test]
 fn the_chunks_share_a_count_by_their_rows() {
-    let cut = cut(&[(b"1a", 30), (b"1b", 30), (b"1c", 30), (b"2a", 10)], 1, RangeTarget::MaxCount(4));
+    let cut = cut(
+        &[(b"1a", 30), (b"1b", 30), (b"1c", 30), (b"2a", 10)],
+        1,
+        RangeTarget::MaxCount(4),
+    );
     assert_eq!(starts(&cut), [b"1".as_slice(), b"1b", b"1c", b"2"]);
 }
 
 #[test]
 fn a_heavy_key_has_a_partition_of_its_own_and_is_named() {
-    let cut = cut(&[(b"a", 2), (b"b", 50), (b"c", 2), (b"d", 2)], 0, RangeTarget::TargetRows(10));
+    let cut = cut(
+        &[(b"a", 2), (b"b", 50), (b"c", 2), (b"d", 2)],
+        0,
+        RangeTarget::TargetRows(10),
+    );
     assert_eq!(starts(&cut), [b"".as_slice(), b"b", b"c"]);
-    let heavy: Vec<(&[u8], u64)> = cut.heavy_keys.iter().map(|heavy| (heavy.key.as_slice(), heavy.rows)).collect();
+    let heavy: Vec<(&[u8], u64)> = cut
+        .heavy_keys
+        .iter()
+        .map(|heavy| (heavy.key.as_slice(), heavy.rows))
+        .collect();
     assert_eq!(heavy, [(b"b".as_slice(), 50)]);
 }
 
@@ -87,12 +115,21 @@ fn a_count_is_kept_although_a_key_is_heavy() {
 #[test]
 fn too_many_partitions_is_a_fault() {
     let statistics = keys(0..100);
-    assert_eq!(cut_ranges(&statistics, RangeTarget::TargetRows(1), 100).unwrap().ranges.len(), 100);
+    assert_eq!(
+        cut_ranges(&statistics, RangeTarget::TargetRows(1), 100)
+            .unwrap()
+            .ranges
+            .len(),
+        100
+    );
     let fault = cut_ranges(&statistics, RangeTarget::TargetRows(1), 99).unwrap_err();
     assert_eq!(fault, Fault::TooManyPartitions { max_partitions: 99 });
     let counts = BTreeMap::from([(WorkerNumber(0), BTreeMap::from([(vec![1], 10)]))]);
     assert_eq!(cut_buckets(&counts, 1, 10).unwrap().len(), 10);
-    assert_eq!(cut_buckets(&counts, 1, 9).unwrap_err(), Fault::TooManyPartitions { max_partitions: 9 });
+    assert_eq!(
+        cut_buckets(&counts, 1, 9).unwrap_err(),
+        Fault::TooManyPartitions { max_partitions: 9 }
+    );
 }
 
 #[test]
@@ -101,8 +138,15 @@ fn buckets_are_cut_into_runs_of_each_workers_rows() {
         (WorkerNumber(0), BTreeMap::from([(vec![1], 5), (vec![2], 1)])),
         (WorkerNumber(3), BTreeMap::from([(vec![1], 4)])),
     ]);
-    let run = |worker, first_row, rows| BucketRun { worker: WorkerNumber(worker), first_row, rows };
-    let partition = |bucket, runs: &[BucketRun]| BucketPartition { bucket: vec![bucket], runs: runs.to_vec() };
+    let run = |worker, first_row, rows| BucketRun {
+        worker: WorkerNumber(worker),
+        first_row,
+        rows,
+    };
+    let partition = |bucket, runs: &[BucketRun]| BucketPartition {
+        bucket: vec![bucket],
+        runs: runs.to_vec(),
+    };
     assert_eq!(
         cut_buckets(&counts, 3, 100).unwrap(),
         [
@@ -114,7 +158,10 @@ fn buckets_are_cut_into_runs_of_each_workers_rows() {
     );
     assert_eq!(
         cut_buckets(&counts, 100, 100).unwrap(),
-        [partition(1, &[run(0, 0, 5), run(3, 0, 4)]), partition(2, &[run(0, 0, 1)])]
+        [
+            partition(1, &[run(0, 0, 5), run(3, 0, 4)]),
+            partition(2, &[run(0, 0, 1)])
+        ]
     );
 }
 
@@ -155,7 +202,10 @@ fn samples_stay_within_the_byte_budget() {
 #[test]
 fn foreign_bytes_are_refused() {
     let bytes = keys(0..3).to_bytes();
-    assert_eq!(KeyStatistics::from_bytes(&[]).unwrap_err().to_string(), "malformed key statistics: ends too early");
+    assert_eq!(
+        KeyStatistics::from_bytes(&[]).unwrap_err().to_string(),
+        "malformed key statistics: ends too early"
+    );
     assert_eq!(
         KeyStatistics::from_bytes(&[9]).unwrap_err().to_string(),
         "malformed key statistics: unknown version"
@@ -171,6 +221,8 @@ fn foreign_bytes_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn encoding_round_trips(keys in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..200), prefix in 0..3_u32) {
         let mut collector = KeyStatisticsCollector::new(5, 2048, prefix);

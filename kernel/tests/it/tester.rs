@@ -27,7 +27,13 @@ impl Tester {
     /// A query whose workers have not been asked for.
     pub fn unstarted(query: QueryDefinition, limits: Limits, workers: u32) -> Self {
         let kernel = ControllerKernel::new(query, limits, workers, Epoch(1)).unwrap();
-        Tester { kernel, now: 1_000, sent: BTreeMap::new(), incarnations: BTreeMap::new(), end: None }
+        Tester {
+            kernel,
+            now: 1_000,
+            sent: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            end: None,
+        }
     }
 
     /// A query whose workers are all ready.
@@ -50,8 +56,13 @@ impl Tester {
         for action in &actions {
             match action {
                 ControllerAction::SendWorkOrder { incarnation, order } => {
-                    assert_eq!(Some(incarnation), self.incarnations.get(&order.id.worker.0), "sent to a lost worker");
-                    self.sent.insert((order.id.stage.0, order.id.worker.0), order.as_ref().clone());
+                    assert_eq!(
+                        Some(incarnation),
+                        self.incarnations.get(&order.id.worker.0),
+                        "sent to a lost worker"
+                    );
+                    self.sent
+                        .insert((order.id.stage.0, order.id.worker.0), order.as_ref().clone());
                 }
                 ControllerAction::LaunchWorker { worker, incarnation } => {
                     self.incarnations.insert(worker.0, *incarnation);
@@ -73,12 +84,19 @@ impl Tester {
 
     /// Workers that have an order of the stage.
     pub fn workers_of(&self, stage: u32) -> Vec<u32> {
-        self.sent.keys().filter(|(of, _)| *of == stage).map(|(_, worker)| *worker).collect()
+        self.sent
+            .keys()
+            .filter(|(of, _)| *of == stage)
+            .map(|(_, worker)| *worker)
+            .collect()
     }
 
     pub fn ready(&mut self, worker: u32) -> Vec<ControllerAction> {
         let incarnation = self.incarnations[&worker];
-        self.event(ControllerEvent::WorkerReady { worker: WorkerNumber(worker), incarnation })
+        self.event(ControllerEvent::WorkerReady {
+            worker: WorkerNumber(worker),
+            incarnation,
+        })
     }
 
     /// The process that plays the worker is gone.
@@ -112,22 +130,36 @@ impl Tester {
     pub fn outputs(&mut self, stage: u32) -> Vec<ControllerAction> {
         let mut actions = Vec::new();
         for worker in self.workers_of(stage) {
-            let partitions = self.kernel.stage_view(StageNumber(stage)).unwrap().partition_count.unwrap_or(1);
+            let partitions = self
+                .kernel
+                .stage_view(StageNumber(stage))
+                .unwrap()
+                .partition_count
+                .unwrap_or(1);
             actions.extend(self.output(stage, worker, sizes(partitions, 10)));
         }
         actions
     }
 
     pub fn unavailable(&mut self, consumer: WorkOrderId, producer: WorkOrderId) -> Vec<ControllerAction> {
-        self.event(ControllerEvent::OutputUnavailable { consumer: Some(consumer), producer })
+        self.event(ControllerEvent::OutputUnavailable {
+            consumer: Some(consumer),
+            producer,
+        })
     }
 
     pub fn cancel(&mut self) -> Vec<ControllerAction> {
-        self.event(ControllerEvent::Cancel { fault: Fault::Canceled {}.into() })
+        self.event(ControllerEvent::Cancel {
+            fault: Fault::Canceled {}.into(),
+        })
     }
 
     pub fn phase(&self, stage: u32) -> StagePhase {
-        self.kernel.stage_view(StageNumber(stage)).unwrap().phase.unwrap_or(StagePhase::New)
+        self.kernel
+            .stage_view(StageNumber(stage))
+            .unwrap()
+            .phase
+            .unwrap_or(StagePhase::New)
     }
 
     pub fn is_skipped(&self, stage: u32) -> bool {
@@ -144,13 +176,21 @@ impl Tester {
 
     fn needs_boundaries(&self, stage: u32) -> bool {
         let definition = self.kernel.query().stage(StageNumber(stage)).unwrap();
-        definition.shuffle.as_ref().is_some_and(|shuffle| shuffle.kind.needs_boundaries())
+        definition
+            .shuffle
+            .as_ref()
+            .is_some_and(|shuffle| shuffle.kind.needs_boundaries())
     }
 
     /// Brings a stage to a phase by the shortest way.
     pub fn bring(&mut self, stage: u32, phase: StagePhase) -> &mut Self {
         if phase != StagePhase::New {
-            let inputs = self.kernel.query().stage(StageNumber(stage)).unwrap().input_stages();
+            let inputs = self
+                .kernel
+                .query()
+                .stage(StageNumber(stage))
+                .unwrap()
+                .input_stages();
             for input in inputs {
                 if !self.is_skipped(input.0) && !self.is_done(input.0) {
                     self.bring(input.0, StagePhase::ResultsReady);
@@ -202,8 +242,15 @@ impl Tester {
     }
 
     fn consumers(&self, stage: u32) -> Vec<u32> {
-        let reads = |of: &&sarsen_kernel::query::StageDefinition| of.input_stages().contains(&StageNumber(stage));
-        self.kernel.query().stages.iter().filter(reads).map(|definition| definition.number.0).collect()
+        let reads =
+            |of: &&sarsen_kernel::query::StageDefinition| of.input_stages().contains(&StageNumber(stage));
+        self.kernel
+            .query()
+            .stages
+            .iter()
+            .filter(reads)
+            .map(|definition| definition.number.0)
+            .collect()
     }
 }
 

@@ -12,7 +12,9 @@ use crate::builders::{order, unknown_error};
 use crate::tester::keys;
 
 fn start(stage: u32, attempt: u32) -> WorkerEvent {
-    WorkerEvent::Start { order: Box::new(work_order(stage, attempt)) }
+    WorkerEvent::Start {
+        order: Box::new(work_order(stage, attempt)),
+    }
 }
 
 pub fn work_order(stage: u32, attempt: u32) -> WorkOrder {
@@ -44,9 +46,18 @@ fn at(phase: OrderPhase) -> WorkerTaskKernel {
     let id = order(0, 0, 0);
     kernel.handle(start(0, 0), 1);
     let way: &[WorkerEvent] = &[
-        WorkerEvent::InputRead { order: id, statistics: keys(0..3) },
-        WorkerEvent::SetBoundaries { order: id, boundaries: ranges() },
-        WorkerEvent::OutputWritten { order: id, sizes: OutputSizes::new() },
+        WorkerEvent::InputRead {
+            order: id,
+            statistics: keys(0..3),
+        },
+        WorkerEvent::SetBoundaries {
+            order: id,
+            boundaries: ranges(),
+        },
+        WorkerEvent::OutputWritten {
+            order: id,
+            sizes: OutputSizes::new(),
+        },
         WorkerEvent::CleanUp { order: id },
     ];
     let steps = match phase {
@@ -60,7 +71,13 @@ fn at(phase: OrderPhase) -> WorkerTaskKernel {
         kernel.handle(event.clone(), 2);
     }
     if phase == OrderPhase::Failed {
-        kernel.handle(WorkerEvent::Failed { order: id, failure: OrderFailure::Fault(unknown_error()) }, 2);
+        kernel.handle(
+            WorkerEvent::Failed {
+                order: id,
+                failure: OrderFailure::Fault(unknown_error()),
+            },
+            2,
+        );
     }
     assert_eq!(kernel.phase(id), Some(phase));
     kernel
@@ -79,20 +96,55 @@ const EVERY_PHASE: [OrderPhase; 6] = [
 fn an_order_runs_waits_cuts_and_reports() {
     let mut kernel = attached();
     let id = order(0, 0, 0);
-    assert_eq!(kernel.handle(start(0, 0), 1), [WorkerAction::Run { order: Box::new(work_order(0, 0)) }]);
     assert_eq!(
-        kernel.handle(WorkerEvent::InputRead { order: id, statistics: keys(0..3) }, 2),
-        [WorkerAction::ReportStatistics { order: id, statistics: keys(0..3) }]
+        kernel.handle(start(0, 0), 1),
+        [WorkerAction::Run {
+            order: Box::new(work_order(0, 0))
+        }]
     );
     assert_eq!(
-        kernel.handle(WorkerEvent::SetBoundaries { order: id, boundaries: ranges() }, 3),
-        [WorkerAction::Cut { order: id, boundaries: ranges() }]
+        kernel.handle(
+            WorkerEvent::InputRead {
+                order: id,
+                statistics: keys(0..3)
+            },
+            2
+        ),
+        [WorkerAction::ReportStatistics {
+            order: id,
+            statistics: keys(0..3)
+        }]
     );
     assert_eq!(
-        kernel.handle(WorkerEvent::OutputWritten { order: id, sizes: OutputSizes::new() }, 4),
-        [WorkerAction::ReportOutput { order: id, sizes: OutputSizes::new() }]
+        kernel.handle(
+            WorkerEvent::SetBoundaries {
+                order: id,
+                boundaries: ranges()
+            },
+            3
+        ),
+        [WorkerAction::Cut {
+            order: id,
+            boundaries: ranges()
+        }]
     );
-    assert_eq!(kernel.handle(WorkerEvent::CleanUp { order: id }, 5), [WorkerAction::DeleteOutput { order: id }]);
+    assert_eq!(
+        kernel.handle(
+            WorkerEvent::OutputWritten {
+                order: id,
+                sizes: OutputSizes::new()
+            },
+            4
+        ),
+        [WorkerAction::ReportOutput {
+            order: id,
+            sizes: OutputSizes::new()
+        }]
+    );
+    assert_eq!(
+        kernel.handle(WorkerEvent::CleanUp { order: id }, 5),
+        [WorkerAction::DeleteOutput { order: id }]
+    );
 }
 
 #[test]
@@ -102,11 +154,24 @@ fn a_repeated_command_changes_nothing_at_any_phase() {
         let mut kernel = at(phase);
         assert_eq!(kernel.handle(start(0, 0), 9), [], "{phase:?}");
         if phase != OrderPhase::WaitingForBoundaries {
-            assert_eq!(kernel.handle(WorkerEvent::SetBoundaries { order: id, boundaries: ranges() }, 9), []);
+            assert_eq!(
+                kernel.handle(
+                    WorkerEvent::SetBoundaries {
+                        order: id,
+                        boundaries: ranges()
+                    },
+                    9
+                ),
+                []
+            );
         }
         kernel.handle(WorkerEvent::Stop { order: id }, 9);
         assert_eq!(kernel.handle(WorkerEvent::Stop { order: id }, 9), [], "{phase:?}");
-        assert_eq!(kernel.handle(WorkerEvent::CleanUp { order: id }, 9), [], "{phase:?}");
+        assert_eq!(
+            kernel.handle(WorkerEvent::CleanUp { order: id }, 9),
+            [],
+            "{phase:?}"
+        );
     }
 }
 
@@ -116,7 +181,16 @@ fn commands_for_unknown_orders_change_nothing() {
     let id = order(3, 0, 0);
     assert_eq!(kernel.handle(WorkerEvent::Stop { order: id }, 1), []);
     assert_eq!(kernel.handle(WorkerEvent::CleanUp { order: id }, 1), []);
-    assert_eq!(kernel.handle(WorkerEvent::SetBoundaries { order: id, boundaries: ranges() }, 1), []);
+    assert_eq!(
+        kernel.handle(
+            WorkerEvent::SetBoundaries {
+                order: id,
+                boundaries: ranges()
+            },
+            1
+        ),
+        []
+    );
 }
 
 #[test]
@@ -126,15 +200,28 @@ fn a_new_stream_is_told_what_the_controller_has_to_know() {
     for phase in EVERY_PHASE {
         let expected = match phase {
             OrderPhase::WaitingForBoundaries => {
-                vec![WorkerAction::ReportStatistics { order: id, statistics: keys(0..3) }]
+                vec![WorkerAction::ReportStatistics {
+                    order: id,
+                    statistics: keys(0..3),
+                }]
             }
-            OrderPhase::ResultsReady => vec![WorkerAction::ReportOutput { order: id, sizes: OutputSizes::new() }],
-            OrderPhase::Failed => vec![WorkerAction::ReportFailure { order: id, failure: failure.clone() }],
+            OrderPhase::ResultsReady => vec![WorkerAction::ReportOutput {
+                order: id,
+                sizes: OutputSizes::new(),
+            }],
+            OrderPhase::Failed => vec![WorkerAction::ReportFailure {
+                order: id,
+                failure: failure.clone(),
+            }],
             _ => Vec::new(),
         };
         let mut kernel = at(phase);
         kernel.handle(WorkerEvent::Detached, 5);
-        assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 6), expected, "{phase:?}");
+        assert_eq!(
+            kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 6),
+            expected,
+            "{phase:?}"
+        );
     }
 }
 
@@ -143,7 +230,10 @@ fn an_older_controller_is_refused_and_a_newer_one_stays() {
     let mut kernel = attached();
     assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(3) }, 1), []);
     let refusal = [WorkerAction::RefuseAttach { known: Epoch(3) }];
-    assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(2) }, 2), refusal);
+    assert_eq!(
+        kernel.handle(WorkerEvent::Attached { epoch: Epoch(2) }, 2),
+        refusal
+    );
     assert_eq!(kernel.next_deadline(), None, "the newer one is still there");
 }
 
@@ -152,18 +242,32 @@ fn a_task_without_a_controller_ends_after_a_minute() {
     let mut kernel = at(OrderPhase::ResultsReady);
     kernel.handle(WorkerEvent::Detached, 1_000);
     assert_eq!(kernel.next_deadline(), Some(1_000 + KEEP_WITHOUT_CONTROLLER_MS));
-    assert_eq!(kernel.handle(WorkerEvent::Tick, 1_000 + KEEP_WITHOUT_CONTROLLER_MS - 1), []);
+    assert_eq!(
+        kernel.handle(WorkerEvent::Tick, 1_000 + KEEP_WITHOUT_CONTROLLER_MS - 1),
+        []
+    );
     assert_eq!(
         kernel.handle(WorkerEvent::Tick, 1_000 + KEEP_WITHOUT_CONTROLLER_MS),
-        [WorkerAction::DeleteOutput { order: order(0, 0, 0) }, WorkerAction::End]
+        [
+            WorkerAction::DeleteOutput {
+                order: order(0, 0, 0)
+            },
+            WorkerAction::End
+        ]
     );
     assert_eq!((kernel.is_ended(), kernel.next_deadline()), (true, None));
-    assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 99_999), []);
+    assert_eq!(
+        kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 99_999),
+        []
+    );
 }
 
 #[test]
 fn a_task_whose_controller_never_comes_ends_too() {
-    assert_eq!(WorkerTaskKernel::new(Epoch(1), 500).next_deadline(), Some(500 + KEEP_WITHOUT_CONTROLLER_MS));
+    assert_eq!(
+        WorkerTaskKernel::new(Epoch(1), 500).next_deadline(),
+        Some(500 + KEEP_WITHOUT_CONTROLLER_MS)
+    );
 }
 
 #[test]
@@ -177,14 +281,21 @@ fn a_controller_that_comes_back_keeps_the_task() {
 #[test]
 fn stopping_drops_what_there_is_at_every_phase() {
     let id = order(0, 0, 0);
-    let running = vec![WorkerAction::Cancel { order: id }, WorkerAction::DeleteOutput { order: id }];
+    let running = vec![
+        WorkerAction::Cancel { order: id },
+        WorkerAction::DeleteOutput { order: id },
+    ];
     for phase in EVERY_PHASE {
         let expected = match phase {
             OrderPhase::Finished | OrderPhase::Failed => Vec::new(),
             OrderPhase::ResultsReady => vec![WorkerAction::DeleteOutput { order: id }],
             _ => running.clone(),
         };
-        assert_eq!(at(phase).handle(WorkerEvent::Stop { order: id }, 9), expected, "{phase:?}");
+        assert_eq!(
+            at(phase).handle(WorkerEvent::Stop { order: id }, 9),
+            expected,
+            "{phase:?}"
+        );
     }
 }
 
@@ -193,9 +304,15 @@ fn what_a_stopped_order_still_brings_is_dropped() {
     let id = order(0, 0, 0);
     let dropped = [WorkerAction::DeleteOutput { order: id }];
     for phase in [OrderPhase::Finished, OrderPhase::Failed] {
-        let written = WorkerEvent::OutputWritten { order: id, sizes: OutputSizes::new() };
+        let written = WorkerEvent::OutputWritten {
+            order: id,
+            sizes: OutputSizes::new(),
+        };
         assert_eq!(at(phase).handle(written, 9), dropped, "{phase:?}");
-        let read = WorkerEvent::InputRead { order: id, statistics: KeyStatistics::default() };
+        let read = WorkerEvent::InputRead {
+            order: id,
+            statistics: KeyStatistics::default(),
+        };
         assert_eq!(at(phase).handle(read, 9), dropped, "{phase:?}");
     }
 }
@@ -203,9 +320,15 @@ fn what_a_stopped_order_still_brings_is_dropped() {
 #[test]
 fn a_good_output_is_not_dropped_because_it_is_told_twice() {
     let id = order(0, 0, 0);
-    let written = WorkerEvent::OutputWritten { order: id, sizes: OutputSizes::new() };
+    let written = WorkerEvent::OutputWritten {
+        order: id,
+        sizes: OutputSizes::new(),
+    };
     assert_eq!(at(OrderPhase::ResultsReady).handle(written, 9), []);
-    let read = WorkerEvent::InputRead { order: id, statistics: KeyStatistics::default() };
+    let read = WorkerEvent::InputRead {
+        order: id,
+        statistics: KeyStatistics::default(),
+    };
     assert_eq!(at(OrderPhase::WaitingForBoundaries).handle(read, 9), []);
 }
 
@@ -219,10 +342,16 @@ fn a_newer_attempt_takes_the_place_of_the_older() {
         [
             WorkerAction::Cancel { order: older },
             WorkerAction::DeleteOutput { order: older },
-            WorkerAction::Run { order: Box::new(work_order(0, 2)) },
+            WorkerAction::Run {
+                order: Box::new(work_order(0, 2))
+            },
         ]
     );
-    assert_eq!(kernel.phase(order(1, 0, 0)), Some(OrderPhase::ReadingInput), "other stages go on");
+    assert_eq!(
+        kernel.phase(order(1, 0, 0)),
+        Some(OrderPhase::ReadingInput),
+        "other stages go on"
+    );
 }
 
 #[test]

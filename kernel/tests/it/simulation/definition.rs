@@ -11,7 +11,8 @@ use rand::rngs::SmallRng;
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{
-    Alternative, AlternativeRef, ChoiceDefinition, Delivery, QueryDefinition, QueryKind, StageDefinition, StageInput,
+    Alternative, AlternativeRef, ChoiceDefinition, Delivery, QueryDefinition, QueryKind, StageDefinition,
+    StageInput,
 };
 use sarsen_kernel::shuffle::{PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec};
 
@@ -77,7 +78,8 @@ pub fn transform(work: Work, stage: StageNumber, main: &[Vec<u64>], broadcast: O
                 for row in main.get(1).into_iter().flatten() {
                     *matches.entry(join_key(*row)).or_default() += 1;
                 }
-                let joined = |row: &u64| spread(row ^ (matches.get(&join_key(*row)).unwrap_or(&0) << 50)) & MASK;
+                let joined =
+                    |row: &u64| spread(row ^ (matches.get(&join_key(*row)).unwrap_or(&0) << 50)) & MASK;
                 main[0].iter().map(joined).collect()
             }
         };
@@ -85,8 +87,13 @@ pub fn transform(work: Work, stage: StageNumber, main: &[Vec<u64>], broadcast: O
     if main.is_empty() {
         return broadcast.to_vec();
     }
-    let folded = broadcast.iter().fold(u64::from(stage.0), |sum, row| sum.wrapping_add(spread(*row)));
-    main.concat().into_iter().map(|row| spread(row ^ folded) & MASK).collect()
+    let folded = broadcast
+        .iter()
+        .fold(u64::from(stage.0), |sum, row| sum.wrapping_add(spread(*row)));
+    main.concat()
+        .into_iter()
+        .map(|row| spread(row ^ folded) & MASK)
+        .collect()
 }
 
 impl SimulatedQuery {
@@ -99,12 +106,16 @@ impl SimulatedQuery {
             for input in &stage.inputs {
                 match input {
                     StageInput::Splits { splits, .. } => {
-                        let rows = splits.iter().flat_map(|split| rows_of(&split.payload)).map(identity);
+                        let rows = splits
+                            .iter()
+                            .flat_map(|split| rows_of(&split.payload))
+                            .map(identity);
                         main.push(rows.collect());
                     }
                     StageInput::Stage { candidates, delivery } => {
-                        let living =
-                            candidates.iter().find(|of| !kernel.stage_view(**of).is_some_and(|view| view.skipped));
+                        let living = candidates
+                            .iter()
+                            .find(|of| !kernel.stage_view(**of).is_some_and(|view| view.skipped));
                         let rows = living.map(|of| made[of.0 as usize].clone()).unwrap_or_default();
                         match delivery {
                             Delivery::Partitioned => main.push(rows),
@@ -127,13 +138,27 @@ impl SimulatedQuery {
     /// Whether a second run of a stage may place its rows otherwise, told apart from the kernel's own answer.
     pub fn is_unstable(&self, number: StageNumber) -> bool {
         let stage = self.stage(number);
-        let bucket = matches!(&stage.shuffle, Some(ShuffleSpec { kind: ShuffleKind::Bucket { .. }, .. }));
-        bucket || !stage.deterministic || stage.input_stages().into_iter().any(|input| self.is_unstable(input))
+        let bucket = matches!(
+            &stage.shuffle,
+            Some(ShuffleSpec {
+                kind: ShuffleKind::Bucket { .. },
+                ..
+            })
+        );
+        bucket
+            || !stage.deterministic
+            || stage
+                .input_stages()
+                .into_iter()
+                .any(|input| self.is_unstable(input))
     }
 }
 
 pub fn rows_of(payload: &[u8]) -> Vec<Row> {
-    payload.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect()
+    payload
+        .chunks_exact(8)
+        .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+        .collect()
 }
 
 /// Draws queries.
@@ -172,12 +197,24 @@ pub fn draw(random: &mut SmallRng) -> SimulatedQuery {
 }
 
 impl Drawer<'_> {
-    fn add(&mut self, inputs: Vec<StageInput>, shuffle: ShuffleSpec, work: Work, hashed_by: HashedBy) -> StageNumber {
+    fn add(
+        &mut self,
+        inputs: Vec<StageInput>,
+        shuffle: ShuffleSpec,
+        work: Work,
+        hashed_by: HashedBy,
+    ) -> StageNumber {
         let number = StageNumber(u32::try_from(self.stages.len()).unwrap());
         let max_worker_count = self.random.random_range(1..=8);
         let deterministic = self.random.random_bool(0.8);
         let shuffle = Some(shuffle);
-        self.stages.push(StageDefinition { number, shuffle, max_worker_count, deterministic, ..segments(inputs) });
+        self.stages.push(StageDefinition {
+            number,
+            shuffle,
+            max_worker_count,
+            deterministic,
+            ..segments(inputs)
+        });
         self.work.push(work);
         self.hashed_by.push(hashed_by);
         number
@@ -186,7 +223,9 @@ impl Drawer<'_> {
     fn splits(&mut self) -> StageInput {
         let splits = (0..self.random.random_range(0..=5)).map(|_| {
             let rows = self.random.random_range(0..=8);
-            let payload: Vec<u8> = (0..rows).flat_map(|_| (self.random.random_range(0..40_u64) << 16).to_le_bytes()).collect();
+            let payload: Vec<u8> = (0..rows)
+                .flat_map(|_| (self.random.random_range(0..40_u64) << 16).to_le_bytes())
+                .collect();
             let bytes = payload.len() as u64;
             split(payload, bytes)
         });
@@ -196,10 +235,27 @@ impl Drawer<'_> {
     fn read(&mut self, candidates: Vec<StageNumber>) -> StageInput {
         self.unread.retain(|unread| *unread != candidates);
         let broadcast = candidates.iter().all(|number| {
-            matches!(&self.stages[number.0 as usize].shuffle, Some(ShuffleSpec { kind: ShuffleKind::Broadcast, .. }))
+            matches!(
+                &self.stages[number.0 as usize].shuffle,
+                Some(ShuffleSpec {
+                    kind: ShuffleKind::Broadcast,
+                    ..
+                })
+            )
         });
-        let broadcast = if broadcast { self.random.random_bool(0.9) } else { self.random.random_bool(0.1) };
-        StageInput::Stage { candidates, delivery: if broadcast { Delivery::Broadcast } else { Delivery::Partitioned } }
+        let broadcast = if broadcast {
+            self.random.random_bool(0.9)
+        } else {
+            self.random.random_bool(0.1)
+        };
+        StageInput::Stage {
+            candidates,
+            delivery: if broadcast {
+                Delivery::Broadcast
+            } else {
+                Delivery::Partitioned
+            },
+        }
     }
 
     fn any_readable(&mut self) -> Vec<StageNumber> {
@@ -218,18 +274,28 @@ impl Drawer<'_> {
         }
         self.groups += 1;
         let target_bytes = self.random.random_range(8..=64);
-        PartitionCount::Measured { group: self.groups, target_bytes, max: self.random.random_range(1..=6) }
+        PartitionCount::Measured {
+            group: self.groups,
+            target_bytes,
+            max: self.random.random_range(1..=6),
+        }
     }
 
     fn any_shuffle(&mut self) -> ShuffleSpec {
         let kind = match self.random.random_range(0..8) {
             0 => ShuffleKind::Mix,
-            1 => ShuffleKind::Hash { partitions: self.partitions() },
-            2 => ShuffleKind::HashLocalSort { partitions: self.partitions() },
+            1 => ShuffleKind::Hash {
+                partitions: self.partitions(),
+            },
+            2 => ShuffleKind::HashLocalSort {
+                partitions: self.partitions(),
+            },
             3 => ShuffleKind::GlobalSort(RangeTarget::MaxCount(self.random.random_range(1..=6))),
             4 => ShuffleKind::GlobalSort(RangeTarget::TargetSize(self.random.random_range(8..=100))),
             5 => ShuffleKind::GlobalSort(RangeTarget::TargetRows(self.random.random_range(1..=12))),
-            6 => ShuffleKind::Bucket { target_rows: self.random.random_range(1..=8) },
+            6 => ShuffleKind::Bucket {
+                target_rows: self.random.random_range(1..=8),
+            },
             _ => ShuffleKind::Broadcast,
         };
         shuffle(kind, self.random.random_range(0..=1))
@@ -270,7 +336,10 @@ impl Drawer<'_> {
                 }
             };
             let number = self.add(vec![input], shuffle(kind, 0), Work::Forward, HashedBy::Identity);
-            inputs.push(StageInput::Stage { candidates: vec![number], delivery: Delivery::Partitioned });
+            inputs.push(StageInput::Stage {
+                candidates: vec![number],
+                delivery: Delivery::Partitioned,
+            });
         }
         let shuffle = self.any_shuffle();
         let number = self.add(inputs, shuffle, Work::Join, HashedBy::Row);
@@ -279,18 +348,29 @@ impl Drawer<'_> {
 
     /// One alternative of one stage, another of two; both read the measured stage.
     fn choose(&mut self) {
-        let Some(measured) = self.readable.iter().find(|candidates| candidates.len() == 1).cloned() else {
+        let Some(measured) = self
+            .readable
+            .iter()
+            .find(|candidates| candidates.len() == 1)
+            .cloned()
+        else {
             return self.forward();
         };
         let choice = u32::try_from(self.choices.len()).unwrap();
         let max_bytes = self.random.random_range(0..200);
-        let alternative = |name: &str, max_bytes| Alternative { name: name.into(), max_bytes };
+        let alternative = |name: &str, max_bytes| Alternative {
+            name: name.into(),
+            max_bytes,
+        };
         self.choices.push(ChoiceDefinition {
             measured_stage: measured[0],
             alternatives: vec![alternative("small", Some(max_bytes)), alternative("large", None)],
         });
         let of = |alternative| Some(AlternativeRef { choice, alternative });
-        let mut small = vec![StageInput::Stage { candidates: measured.clone(), delivery: Delivery::Broadcast }];
+        let mut small = vec![StageInput::Stage {
+            candidates: measured.clone(),
+            delivery: Delivery::Broadcast,
+        }];
         if self.random.random_bool(0.5) {
             small.push(self.splits());
         }
@@ -323,7 +403,14 @@ impl Drawer<'_> {
             self.stages[number.0 as usize].shuffle = None;
             ingest(self.stages)
         };
-        let definition = QueryDefinition { choices, ..definition };
-        SimulatedQuery { definition, work: self.work, hashed_by: self.hashed_by }
+        let definition = QueryDefinition {
+            choices,
+            ..definition
+        };
+        SimulatedQuery {
+            definition,
+            work: self.work,
+            hashed_by: self.hashed_by,
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use sarsen_kernel::ids::{PartitionNumber, WorkerNumber};
-use sarsen_kernel::shuffle::{Boundaries, OutputSizes, PartitionCount, PartitionSize, ShuffleKind, ShuffleSpec};
+use sarsen_kernel::shuffle::{
+    Boundaries, OutputSizes, PartitionCount, PartitionSize, ShuffleKind, ShuffleSpec,
+};
 use sarsen_kernel::statistics::{KeyStatistics, KeyStatisticsCollector};
 
 use super::definition::{HashedBy, Row, hash_key, spread};
@@ -21,7 +23,11 @@ pub fn sort_key(shuffle: &ShuffleSpec, row: Row) -> Vec<u8> {
 }
 
 fn bucket_key(shuffle: &ShuffleSpec, row: Row) -> Vec<u8> {
-    if shuffle.bucket_prefix_bytes > 0 { vec![(spread(row) % 4) as u8] } else { Vec::new() }
+    if shuffle.bucket_prefix_bytes > 0 {
+        vec![(spread(row) % 4) as u8]
+    } else {
+        Vec::new()
+    }
 }
 
 /// What a worker reports of rows that wait for boundaries.
@@ -53,7 +59,9 @@ pub fn place(
     match (&shuffle.kind, boundaries) {
         (ShuffleKind::Mix | ShuffleKind::Broadcast, None) => vec![rows],
         (ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions }, None) => {
-            let PartitionCount::Fixed(count) = partitions else { panic!("the number of partitions is decided") };
+            let PartitionCount::Fixed(count) = partitions else {
+                panic!("the number of partitions is decided")
+            };
             if shuffle.kind.is_sorted() {
                 rows.sort_unstable();
             }
@@ -73,7 +81,11 @@ pub fn place(
                 assert!(above > 0, "no partition begins before {key:?}");
                 let range = &ranges[above - 1];
                 assert!(range.end.as_ref().is_none_or(|end| key < *end));
-                assert_eq!(range.start[..prefix], key[..prefix], "a partition has one time chunk");
+                assert_eq!(
+                    range.start[..prefix],
+                    key[..prefix],
+                    "a partition has one time chunk"
+                );
                 placed[above - 1].push(row);
             }
             placed
@@ -89,12 +101,20 @@ pub fn place(
                 for run in bucket.runs.iter().filter(|run| run.worker == worker) {
                     let chunk = chunks.get(&bucket.bucket).map_or(&[][..], Vec::as_slice);
                     let (first, last) = (run.first_row as usize, (run.first_row + run.rows) as usize);
-                    assert!(last <= chunk.len(), "boundaries name rows {first}..{last} of {}", chunk.len());
+                    assert!(
+                        last <= chunk.len(),
+                        "boundaries name rows {first}..{last} of {}",
+                        chunk.len()
+                    );
                     partition.extend(&chunk[first..last]);
                 }
                 placed.push(partition);
             }
-            assert_eq!(placed.iter().map(Vec::len).sum::<usize>(), rows.len(), "boundaries name every row");
+            assert_eq!(
+                placed.iter().map(Vec::len).sum::<usize>(),
+                rows.len(),
+                "boundaries name every row"
+            );
             placed
         }
         (kind, boundaries) => panic!("{kind:?} with {boundaries:?}"),
@@ -107,7 +127,13 @@ pub fn sizes(partitions: &Partitions) -> OutputSizes {
         .filter(|(_, rows)| !rows.is_empty())
         .map(|(number, rows)| {
             let count = rows.len() as u64;
-            (PartitionNumber(number), PartitionSize { rows: count, bytes: count * ROW_BYTES })
+            (
+                PartitionNumber(number),
+                PartitionSize {
+                    rows: count,
+                    bytes: count * ROW_BYTES,
+                },
+            )
         })
         .collect()
 }
