@@ -18,7 +18,8 @@ pub struct NullTime;
 
 /// `time`, or [`NullTime`] as an error for a row where it is NULL.
 pub fn require_time(time: Expr) -> Expr {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(RequireTime::new())));
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(RequireTime::new())));
     FUNCTION.call(vec![time])
 }
 
@@ -34,7 +35,9 @@ struct RequireTime {
 
 impl RequireTime {
     fn new() -> Self {
-        RequireTime { signature: Signature::exact(vec![timestamp_type()], Volatility::Immutable) }
+        RequireTime {
+            signature: Signature::exact(vec![timestamp_type()], Volatility::Immutable),
+        }
     }
 }
 
@@ -59,6 +62,10 @@ impl ScalarUDFImpl for RequireTime {
             ColumnarValue::Array(times) => times.null_count() > 0,
             ColumnarValue::Scalar(time) => time.is_null(),
         };
-        if has_null { Err(DataFusionError::External(Box::new(NullTime))) } else { Ok(time.clone()) }
+        if has_null {
+            Err(DataFusionError::External(Box::new(NullTime)))
+        } else {
+            Ok(time.clone())
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod ingest;
 pub mod registry;
+mod sketches;
 pub mod time;
 
 pub use registry::{aggregate_functions, registry, scalar_functions, window_functions};

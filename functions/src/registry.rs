@@ -2,23 +2,32 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::execution::registry::{FunctionRegistry, MemoryFunctionRegistry};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::registry::{FunctionRegistry, MemoryFunctionRegistry};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-use crate::{ingest, time};
+use crate::{ingest, sketches, time};
 
 /// Scalar functions; a later one of the same name replaces an earlier one, so Druid's come last.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
     functions.extend(time::functions());
+    functions.extend(renamed());
     functions.extend(ingest::functions());
     functions
 }
 
+/// DataFusion's functions under Druid's names.
+fn renamed() -> Vec<Arc<ScalarUDF>> {
+    let strlen = datafusion::functions::unicode::character_length();
+    vec![Arc::new(strlen.as_ref().clone().with_aliases(["strlen"]))]
+}
+
 /// Aggregate functions.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    SessionStateDefaults::default_aggregate_functions()
+    let mut functions = SessionStateDefaults::default_aggregate_functions();
+    functions.extend(sketches::functions());
+    functions
 }
 
 /// Window functions.

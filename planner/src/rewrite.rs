@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    BinaryOperator, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Value, VisitMut,
+    VisitorMut,
 };
 
 /// Rewrites `query` in place:
 /// - `FLOOR(t TO unit)` and `CEIL(t TO unit)` become TIME_FLOOR and TIME_CEIL,
+/// - `MOD(a, b)` becomes `a % b`,
 /// - unnamed select items get Calcite's names, `EXPR$<position>`.
 pub fn rewrite(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Rewriter);
@@ -30,6 +32,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(modulo) = modulo(expr) {
+            *expr = modulo;
+            return ControlFlow::Continue(());
+        }
         let (argument, unit, name) = match expr {
             Expr::Floor {
                 expr,
@@ -46,6 +52,33 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `MOD(a, b)` as `(a % b)`.
+fn modulo(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else {
+        return None;
+    };
+    if !function.name.to_string().eq_ignore_ascii_case("MOD") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let nested = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));
+    let rest = Expr::BinaryOp {
+        left: nested(left),
+        op: BinaryOperator::Modulo,
+        right: nested(right),
+    };
+    Some(Expr::Nested(Box::new(rest)))
 }
 
 fn period(unit: &DateTimeField) -> Option<&'static str> {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, TimestampMillisecondArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
@@ -27,10 +26,6 @@ macro_rules! time_function {
 }
 
 time_function!(
-    /// `TIME_PARSE(text)`: an ISO-8601 time; NULL for a text that is none.
-    TimeParse
-);
-time_function!(
     /// `MILLIS_TO_TIMESTAMP(ms)`.
     MillisToTimestamp
 );
@@ -44,49 +39,6 @@ fn one_argument(arguments: &ScalarFunctionArgs) -> Result<&ColumnarValue> {
         [argument] => Ok(argument),
         others => exec_err!("expected one argument, found {}", others.len()),
     }
-}
-
-impl ScalarUDFImpl for TimeParse {
-    fn name(&self) -> &str {
-        "time_parse"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(timestamp_type())
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        match arguments {
-            [_] => Ok(vec![DataType::Utf8View]),
-            _ => plan_err!("TIME_PARSE with a pattern or a time zone is not supported yet"),
-        }
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let texts = one_argument(&arguments)?.to_array(arguments.number_rows)?;
-        let texts = texts.as_string_view();
-        let times: TimestampMillisecondArray =
-            texts.iter().map(|text| text.and_then(parse_iso)).collect::<TimestampMillisecondArray>();
-        Ok(ColumnarValue::Array(Arc::new(times.with_timezone("UTC")) as ArrayRef))
-    }
-}
-
-/// Milliseconds of an ISO-8601 text; without a zone it is UTC.
-fn parse_iso(text: &str) -> Option<i64> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.timestamp_millis());
-    }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
-        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Some(time.and_utc().timestamp_millis());
-        }
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
 }
 
 impl ScalarUDFImpl for MillisToTimestamp {
@@ -105,13 +57,19 @@ impl ScalarUDFImpl for MillisToTimestamp {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
             [_] => Ok(vec![DataType::Int64]),
-            _ => plan_err!("MILLIS_TO_TIMESTAMP takes one number, found {} arguments", arguments.len()),
+            _ => plan_err!(
+                "MILLIS_TO_TIMESTAMP takes one number, found {} arguments",
+                arguments.len()
+            ),
         }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let millis = one_argument(&arguments)?.to_array(arguments.number_rows)?;
-        Ok(ColumnarValue::Array(arrow::compute::cast(&millis, &timestamp_type())?))
+        Ok(ColumnarValue::Array(arrow::compute::cast(
+            &millis,
+            &timestamp_type(),
+        )?))
     }
 }
 
@@ -131,13 +89,18 @@ impl ScalarUDFImpl for TimestampToMillis {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
             [_] => Ok(vec![timestamp_type()]),
-            _ => plan_err!("TIMESTAMP_TO_MILLIS takes one time, found {} arguments", arguments.len()),
+            _ => plan_err!(
+                "TIMESTAMP_TO_MILLIS takes one time, found {} arguments",
+                arguments.len()
+            ),
         }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let times = one_argument(&arguments)?.to_array(arguments.number_rows)?;
         let millis = arrow::compute::cast(&times, &DataType::Int64)?;
-        Ok(ColumnarValue::Array(Arc::new(millis.as_primitive::<Int64Type>().clone())))
+        Ok(ColumnarValue::Array(Arc::new(
+            millis.as_primitive::<Int64Type>().clone(),
+        )))
     }
 }

@@ -1,4 +1,4 @@
-//! TIME_FLOOR.
+//! TIME_FLOOR and TIME_CEIL.
 
 use std::sync::Arc;
 
@@ -10,21 +10,52 @@ use datafusion::scalar::ScalarValue;
 
 use super::{Period, timestamp_type};
 
-/// `TIME_FLOOR(time, period)`: start of the period that holds `time`, in UTC.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct TimeFloor {
-    signature: Signature,
+/// Which border of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Border {
+    /// The start of the period that holds the time.
+    Start,
+    /// The start of the first period that does not begin before the time.
+    End,
 }
 
-impl TimeFloor {
-    pub(super) fn new() -> Self {
-        TimeFloor { signature: Signature::user_defined(Volatility::Immutable) }
+/// `TIME_FLOOR(time, period)` and `TIME_CEIL(time, period)`, in UTC.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct TimeBorder {
+    signature: Signature,
+    border: Border,
+}
+
+impl TimeBorder {
+    pub(super) fn floor() -> Self {
+        TimeBorder {
+            signature: Signature::user_defined(Volatility::Immutable),
+            border: Border::Start,
+        }
+    }
+
+    pub(super) fn ceil() -> Self {
+        TimeBorder {
+            border: Border::End,
+            ..Self::floor()
+        }
+    }
+
+    fn of(&self, period: &Period, millis: i64) -> i64 {
+        let start = period.floor(millis);
+        match self.border {
+            Border::End if start < millis => period.next(start),
+            _ => start,
+        }
     }
 }
 
-impl ScalarUDFImpl for TimeFloor {
+impl ScalarUDFImpl for TimeBorder {
     fn name(&self) -> &str {
-        "time_floor"
+        match self.border {
+            Border::Start => "time_floor",
+            Border::End => "time_ceil",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -38,32 +69,39 @@ impl ScalarUDFImpl for TimeFloor {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
             [_, _] => Ok(vec![timestamp_type(), DataType::Utf8View]),
-            _ => plan_err!("TIME_FLOOR takes a time and a period, found {} arguments", arguments.len()),
+            _ => plan_err!(
+                "{} takes a time and a period, found {} arguments",
+                self.name(),
+                arguments.len()
+            ),
         }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
         let [time, period] = arguments.args.as_slice() else {
-            return exec_err!("TIME_FLOOR takes a time and a period");
+            return exec_err!("{} takes a time and a period", self.name());
         };
         let ColumnarValue::Scalar(period) = period else {
-            return exec_err!("the period of TIME_FLOOR must be a literal");
+            return exec_err!("the period of {} must be a literal", self.name());
         };
         let Some(Some(text)) = period.try_as_str() else {
             return ScalarValue::try_new_null(&timestamp_type()).map(ColumnarValue::Scalar);
         };
         let period = match Period::parse(text) {
             Ok(period) => period,
-            Err(error) => return exec_err!("TIME_FLOOR: {error}"),
+            Err(error) => return exec_err!("{}: {error}", self.name()),
         };
         let is_scalar = matches!(time, ColumnarValue::Scalar(_));
         let times = time.to_array(if is_scalar { 1 } else { rows })?;
-        let floored: TimestampMillisecondArray =
-            times.as_primitive::<TimestampMillisecondType>().unary(|millis| period.floor(millis));
+        let floored: TimestampMillisecondArray = times
+            .as_primitive::<TimestampMillisecondType>()
+            .unary(|millis| self.of(&period, millis));
         let floored: ArrayRef = Arc::new(floored.with_timezone("UTC"));
         match is_scalar {
-            true if floored.len() == 1 => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&floored, 0)?)),
+            true if floored.len() == 1 => {
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&floored, 0)?))
+            }
             _ => Ok(ColumnarValue::Array(floored)),
         }
     }

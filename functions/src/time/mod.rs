@@ -2,7 +2,10 @@
 
 mod convert;
 mod floor;
+mod joda;
 mod period;
+mod shift;
+mod text;
 
 use std::sync::Arc;
 
@@ -19,8 +22,11 @@ pub fn timestamp_type() -> DataType {
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
-        Arc::new(ScalarUDF::from(floor::TimeFloor::new())),
-        Arc::new(ScalarUDF::from(convert::TimeParse::new())),
+        Arc::new(ScalarUDF::from(floor::TimeBorder::floor())),
+        Arc::new(ScalarUDF::from(floor::TimeBorder::ceil())),
+        Arc::new(ScalarUDF::from(shift::TimeShift::new())),
+        Arc::new(ScalarUDF::from(text::TimeParse::new())),
+        Arc::new(ScalarUDF::from(text::TimeFormat::new())),
         Arc::new(ScalarUDF::from(convert::MillisToTimestamp::new())),
         Arc::new(ScalarUDF::from(convert::TimestampToMillis::new())),
     ]

@@ -32,10 +32,16 @@ impl Period {
     /// # Errors
     /// For any other text, an empty period, and one that mixes months with shorter units.
     pub fn parse(text: &str) -> Result<Self, PeriodError> {
-        let refuse = || PeriodError { text: text.to_owned() };
+        let refuse = || PeriodError {
+            text: text.to_owned(),
+        };
         let rest = text.strip_prefix('P').ok_or_else(refuse)?;
         let (date, time) = rest.split_once('T').unwrap_or((rest, ""));
-        let mut period = Period { months: 0, millis: 0, is_weeks: false };
+        let mut period = Period {
+            months: 0,
+            millis: 0,
+            is_weeks: false,
+        };
         let mut weeks_only = true;
         for (part, units) in [
             (date, [('Y', 0), ('M', 0), ('W', WEEK), ('D', DAY)].as_slice()),
@@ -49,7 +55,10 @@ impl Period {
                 }
                 let number: u32 = digits.parse().map_err(|_| refuse())?;
                 digits.clear();
-                let (_, millis) = units.iter().find(|(unit, _)| *unit == character).ok_or_else(refuse)?;
+                let (_, millis) = units
+                    .iter()
+                    .find(|(unit, _)| *unit == character)
+                    .ok_or_else(refuse)?;
                 match character {
                     'Y' => period.months += 12 * number,
                     _ if *millis == 0 => period.months += number,
@@ -75,13 +84,17 @@ impl Period {
             let origin = if self.is_weeks { MONDAY } else { 0 };
             return origin + (millis - origin).div_euclid(self.millis) * self.millis;
         }
-        let Some(time) = DateTime::<Utc>::from_timestamp_millis(millis) else { return millis };
+        let Some(time) = DateTime::<Utc>::from_timestamp_millis(millis) else {
+            return millis;
+        };
         let months = i64::from(time.year()) * 12 + i64::from(time.month0());
         let length = i64::from(self.months);
         // Periods of months count from January of the year 1970.
         let origin = 1970 * 12;
         let floored = origin + (months - origin).div_euclid(length) * length;
-        let date = i32::try_from(floored.div_euclid(12)).ok().zip(u32::try_from(floored.rem_euclid(12)).ok());
+        let date = i32::try_from(floored.div_euclid(12))
+            .ok()
+            .zip(u32::try_from(floored.rem_euclid(12)).ok());
         date.and_then(|(year, month0)| NaiveDate::from_ymd_opt(year, month0 + 1, 1))
             .and_then(|date| date.and_hms_opt(0, 0, 0))
             .map_or(millis, |start| start.and_utc().timestamp_millis())
@@ -94,11 +107,15 @@ impl Period {
 
     /// `millis` moved by `count` periods, back when it is negative.
     pub fn add(&self, millis: i64, count: i64) -> i64 {
-        let Some(time) = DateTime::<Utc>::from_timestamp_millis(millis) else { return millis };
+        let Some(time) = DateTime::<Utc>::from_timestamp_millis(millis) else {
+            return millis;
+        };
         let moved = if self.months == 0 {
             time.checked_add_signed(TimeDelta::milliseconds(self.millis.saturating_mul(count)))
         } else {
-            let months = u32::try_from(count.unsigned_abs()).unwrap_or(u32::MAX).saturating_mul(self.months);
+            let months = u32::try_from(count.unsigned_abs())
+                .unwrap_or(u32::MAX)
+                .saturating_mul(self.months);
             if count >= 0 {
                 time.checked_add_months(Months::new(months))
             } else {
@@ -137,20 +154,30 @@ mod tests {
             ("P3M", "2015-07-01T00:00:00Z"),
             ("P1Y", "2015-01-01T00:00:00Z"),
         ] {
-            assert_eq!(Period::parse(period).unwrap().floor(time), millis(floor), "{period}");
+            assert_eq!(
+                Period::parse(period).unwrap().floor(time),
+                millis(floor),
+                "{period}"
+            );
         }
     }
 
     #[test]
     fn floors_before_the_epoch_too() {
         assert_eq!(Period::parse("P1D").unwrap().floor(-1), -DAY);
-        assert_eq!(Period::parse("P1M").unwrap().floor(-1), millis("1969-12-01T00:00:00Z"));
+        assert_eq!(
+            Period::parse("P1M").unwrap().floor(-1),
+            millis("1969-12-01T00:00:00Z")
+        );
     }
 
     #[test]
     fn the_next_month_may_be_longer() {
         let month = Period::parse("P1M").unwrap();
-        assert_eq!(month.next(millis("2024-02-01T00:00:00Z")), millis("2024-03-01T00:00:00Z"));
+        assert_eq!(
+            month.next(millis("2024-02-01T00:00:00Z")),
+            millis("2024-03-01T00:00:00Z")
+        );
     }
 
     #[test]
