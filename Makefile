@@ -11,7 +11,7 @@ demo: setup ## build, then ingest and join real TPC-H data through a standalone
 	cargo run --release --locked -p sarsen -- demo
 
 test: setup ## set up and run all tests
-	cargo test --workspace --locked
+	INSTA_UPDATE=no cargo test --workspace --locked
 
 lint: setup ## formatting, clippy, dependency and file-size checks
 	cargo fmt --all --check

@@ -111,7 +111,9 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
             .and_then(|view| view.phase)
             .map(sarsen_kernel::controller::StagePhase::name),
         worker_count: view.as_ref().and_then(|view| view.worker_count),
-        partition_count: view.as_ref().and_then(|view| view.partition_count.or_else(|| input_partitions(stage, kernel))),
+        partition_count: view
+            .as_ref()
+            .and_then(|view| view.partition_count.or_else(|| input_partitions(stage, kernel))),
         start_ms: started,
         duration_ms: started.map(|started| ended.unwrap_or(now) - started),
         skipped: view.as_ref().is_some_and(|view| view.skipped),
@@ -121,8 +123,13 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
 
 /// Partitions of a stage that writes segments: one for each that it reads.
 fn input_partitions(stage: &StageDefinition, kernel: &ControllerKernel) -> Option<u32> {
-    let (None, [input]) = (&stage.shuffle, stage.inputs.as_slice()) else { return None };
-    input.stages().first().and_then(|read| kernel.stage_view(*read)?.partition_count)
+    let (None, [input]) = (&stage.shuffle, stage.inputs.as_slice()) else {
+        return None;
+    };
+    input
+        .stages()
+        .first()
+        .and_then(|read| kernel.stage_view(*read)?.partition_count)
 }
 
 fn life_state(life: &WorkerLife, status: ReportStatus) -> WorkerReportState {

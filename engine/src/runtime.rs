@@ -107,6 +107,7 @@ pub fn session_config() -> SessionConfig {
         .set_bool("datafusion.optimizer.enable_piecewise_merge_join", false)
         .set_bool("datafusion.execution.enable_recursive_ctes", false)
         .set_bool("datafusion.optimizer.repartition_file_scans", false)
+        .set_bool("datafusion.optimizer.enable_sort_pushdown", false)
         .set_bool("datafusion.optimizer.prefer_existing_union", true)
         .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
         .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
