@@ -2,6 +2,7 @@
 
 mod assign;
 mod check;
+mod decide;
 mod event;
 mod kernel;
 mod limits;

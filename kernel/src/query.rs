@@ -79,7 +79,7 @@ pub struct StageDefinition {
     /// False when two runs over the same input may give different rows (LIMIT without ORDER BY, volatile
     /// functions): then a re-run also re-runs every consumer that has read the older output.
     pub deterministic: bool,
-    /// The choice whose decision brings this stage to life; `None` for a stage that always runs.
+    /// The decision that brings this stage to life; `None` for a stage that always runs.
     pub alternative: Option<AlternativeRef>,
 }
 
@@ -90,13 +90,13 @@ impl StageDefinition {
     }
 }
 
-/// Which alternative of which choice a stage belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Which alternatives of which choice a stage belongs to: it lives when one of them is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlternativeRef {
     /// Index in [`QueryDefinition::choices`].
     pub choice: u32,
-    /// Index in [`ChoiceDefinition::alternatives`].
-    pub alternative: u32,
+    /// Indices in [`ChoiceDefinition::alternatives`].
+    pub alternatives: Vec<u32>,
 }
 
 /// Alternative sub-graphs, one of which the kernel brings to life once the measured stage is done.

@@ -434,10 +434,10 @@ pub fn close(
         .is_some_and(|(column, _)| *column == prepared.time);
     let merge = shuffle.kind.is_sorted() && sorted_by_time;
     let read = builder.read_ingest(open, shuffle, merge)?;
-    let rows: Arc<dyn ExecutionPlan> = if merge {
-        read.plan
+    let read = if merge {
+        read
     } else {
-        sorted_for_segment(read.plan, prepared)
+        read.map(|plan| Ok(sorted_for_segment(plan, prepared)))?
     };
     let granularity = match &ingest.partitioned_by {
         Granularity::All => None,
@@ -450,15 +450,8 @@ pub fn close(
         chunk_column: prepared.has_bucket.then_some(prepared.stored_columns),
         granularity: granularity.clone(),
     };
-    let sink: Arc<dyn ExecutionPlan> = Arc::new(SegmentSinkExec::new(rows, options));
-    builder.close(
-        Open {
-            plan: sink,
-            single: false,
-            deterministic: true,
-        },
-        None,
-    )?;
+    let sink = read.map(|plan| Ok(Arc::new(SegmentSinkExec::new(plan, options.clone()))))?;
+    builder.close(sink, None)?;
     Ok(QueryKind::Ingest(IngestTarget {
         datasource: target.datasource.clone(),
         replace_intervals: target.replace_intervals.clone(),

@@ -20,7 +20,7 @@ use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
 use crate::request::{Action, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::Settings;
-use crate::stages::{CutOptions, StageBuilder, mix};
+use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::descriptor;
@@ -32,6 +32,9 @@ const PLANNED_PARTITIONS: usize = 8;
 
 /// Hash partitions per worker at most when the kernel decides.
 const PARTITIONS_PER_WORKER: u32 = 16;
+
+/// A worker task whose memory was set by hand holds this many build sides of joins.
+const TASK_MEMORY_PER_BUILD: u64 = 16;
 
 /// Bytes that one hash partition should hold.
 const PARTITION_BYTES: u64 = 32 << 20;
@@ -108,7 +111,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     async fn plan(&self, query: Query) -> Result<Planned, PlanError> {
         self.check_tables(&query)?;
-        let session = session::session(self.request, &self.scans, PLANNED_PARTITIONS)
+        let session = session::session(self.request, &self.settings, &self.scans, PLANNED_PARTITIONS)
             .map_err(|error| self.refused(&error))?;
         let mut planned = match &self.statement.body {
             Body::Select(_) => self.plan_select(&session, &query).await?,
@@ -149,7 +152,11 @@ impl Planner<'_> {
             .close(open, Some(shuffle))
             .map_err(|error| self.refused(&error))?;
         let result_signature = names.fields().iter().map(|field| descriptor(field)).collect();
-        let (stages, scans) = builder.finish();
+        let Cut {
+            stages,
+            choices,
+            scans,
+        } = builder.finish();
         Ok(Planned {
             context: self.context.clone(),
             max_workers: self.settings.max_workers,
@@ -157,7 +164,7 @@ impl Planner<'_> {
             definition: QueryDefinition {
                 query_id: QueryId(self.request.query_id.clone()),
                 stages,
-                choices: Vec::new(),
+                choices,
                 kind: QueryKind::Select,
                 result_signature,
             },
@@ -200,7 +207,11 @@ impl Planner<'_> {
         };
         let kind = ingest::close(&mut builder, open, ingest, &prepared, &target)
             .map_err(|error| self.refused(&error))?;
-        let (stages, scans) = builder.finish();
+        let Cut {
+            stages,
+            choices,
+            scans,
+        } = builder.finish();
         Ok(Planned {
             context: self.context.clone(),
             max_workers: self.settings.max_workers,
@@ -208,7 +219,7 @@ impl Planner<'_> {
             definition: QueryDefinition {
                 query_id: QueryId(self.request.query_id.clone()),
                 stages,
-                choices: Vec::new(),
+                choices,
                 kind,
                 result_signature: stored,
             },
@@ -230,6 +241,9 @@ impl Planner<'_> {
             partitions: self.settings.shuffle_partitions,
             max_partitions: self.settings.max_workers.saturating_mul(PARTITIONS_PER_WORKER),
             partition_bytes: PARTITION_BYTES,
+            join_build_bytes: self.settings.task_memory_bytes.map_or(PARTITION_BYTES, |bytes| {
+                (bytes / TASK_MEMORY_PER_BUILD).min(PARTITION_BYTES)
+            }),
         };
         StageBuilder::new(options, &self.scans)
     }
@@ -246,10 +260,11 @@ impl Planner<'_> {
         session: &SessionState,
         logical: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
-        session
+        let planned = session
             .create_physical_plan(logical)
             .await
-            .map_err(|error| self.refused(&error))
+            .and_then(build_right_sides);
+        planned.map_err(|error| self.refused(&error))
     }
 
     /// Every table that is read must be known.

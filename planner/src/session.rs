@@ -15,6 +15,7 @@ use sarsen_engine::runtime::session_config;
 
 use crate::external::ExternPlanner;
 use crate::request::PlanRequest;
+use crate::settings::Settings;
 use crate::tables::{DatasourceTable, Scans};
 use crate::types::DruidTypes;
 
@@ -26,7 +27,12 @@ const SCHEMA: &str = "druid";
 ///
 /// # Errors
 /// Never in practice: registering in memory does not fail.
-pub fn session(request: &PlanRequest, scans: &Scans, target_partitions: usize) -> Result<SessionState> {
+pub fn session(
+    request: &PlanRequest,
+    settings: &Settings,
+    scans: &Scans,
+    target_partitions: usize,
+) -> Result<SessionState> {
     let schema = MemorySchemaProvider::new();
     for table in &request.tables {
         schema.register_table(
@@ -45,6 +51,7 @@ pub fn session(request: &PlanRequest, scans: &Scans, target_partitions: usize) -
         .with_default_catalog_and_schema(CATALOG, SCHEMA);
     config.options_mut().sql_parser.recursion_limit = datafusion::config::ConfigNonZeroUsize::try_new(10_000)
         .unwrap_or(config.options().sql_parser.recursion_limit);
+    config.options_mut().optimizer.prefer_hash_join = !settings.sort_merge_join;
     let mut properties = datafusion::logical_expr::execution_props::ExecutionProps::new();
     properties.query_execution_start_time = DateTime::<Utc>::from_timestamp_millis(request.statement_time_ms);
     Ok(SessionStateBuilder::new()

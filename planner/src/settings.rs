@@ -13,8 +13,10 @@ pub struct Settings {
     pub rows_per_segment: u64,
     /// Exact number of hash and range partitions; for tests and tuning.
     pub shuffle_partitions: Option<u32>,
-    /// Whether large joins prefer to sort and merge.
+    /// Whether joins sort and merge whatever their sizes.
     pub sort_merge_join: bool,
+    /// Bytes of a worker task, where they were set by hand.
+    pub task_memory_bytes: Option<u64>,
 }
 
 /// One controller and one worker.
@@ -58,6 +60,8 @@ impl Settings {
             rows_per_segment,
             shuffle_partitions,
             sort_merge_join,
+            task_memory_bytes: integer(context, "taskMemoryBytes")?
+                .and_then(|bytes| u64::try_from(bytes).ok()),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! The plan is walked from its leaves up. What has been walked and not yet closed is an open fragment; an operator
 //! that needs rows from elsewhere closes it as a stage with a shuffle, and a shuffle read takes its place.
 
+mod choices;
 mod fragment;
 mod joins;
 mod keys;
@@ -10,8 +11,9 @@ mod sorts;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
-use datafusion::physical_expr::Partitioning;
+use datafusion::physical_expr::{Distribution, Partitioning};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -23,12 +25,13 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use sarsen_kernel::ids::StageNumber;
-use sarsen_kernel::query::{Delivery, StageDefinition, StageInput};
+use sarsen_kernel::query::{AlternativeRef, ChoiceDefinition, Delivery, StageDefinition, StageInput};
 use sarsen_kernel::shuffle::{KeyColumn, PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec};
 
 use crate::request::PlannedScan;
 use crate::tables::{ScanTarget, Scans};
 pub use fragment::Open;
+pub use joins::build_right_sides;
 
 /// How wide stages may be.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +44,17 @@ pub struct CutOptions {
     pub max_partitions: u32,
     /// Bytes that one hash partition should hold.
     pub partition_bytes: u64,
+    /// Bytes of a join's build side that one worker, or one of its partitions, may hold in memory.
+    pub join_build_bytes: u64,
+}
+
+/// A plan cut into stages.
+#[derive(Debug)]
+pub struct Cut {
+    pub stages: Vec<StageDefinition>,
+    pub choices: Vec<ChoiceDefinition>,
+    /// What the stages read from outside.
+    pub scans: Vec<PlannedScan>,
 }
 
 /// Stages under construction.
@@ -51,7 +65,7 @@ pub struct StageBuilder<'a> {
     /// Inputs of open fragments by the number that their leaf carries.
     inputs: Vec<OpenInput>,
     stages: Vec<StageDefinition>,
-    /// What the stages read from outside.
+    choices: Vec<ChoiceDefinition>,
     planned_scans: Vec<PlannedScan>,
 }
 
@@ -70,6 +84,7 @@ impl<'a> StageBuilder<'a> {
             scans,
             inputs: Vec::new(),
             stages: Vec::new(),
+            choices: Vec::new(),
             planned_scans: Vec::new(),
         }
     }
@@ -83,17 +98,8 @@ impl<'a> StageBuilder<'a> {
             return match repartition.partitioning() {
                 Partitioning::Hash(keys, _) => {
                     let child = self.open(repartition.input())?;
-                    let (child, key) =
-                        keys::with_key_columns(child, keys.iter().map(|key| (Arc::clone(key), None)))?;
-                    let shuffle = ShuffleSpec {
-                        kind: ShuffleKind::Hash {
-                            partitions: self.hash_partitions(),
-                        },
-                        key,
-                        bucket_prefix_bytes: 0,
-                    };
-                    let read = self.close_and_read(child, shuffle, Delivery::Partitioned)?;
-                    keys::without_key_columns(read, repartition.schema().fields().len())
+                    let side = self.close_hashed(child, keys)?;
+                    self.read_hashed(&side)
                 }
                 // Spreading rows over more threads of one machine is the worker's affair.
                 _ => self.open(repartition.input()),
@@ -106,10 +112,11 @@ impl<'a> StageBuilder<'a> {
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
             return self.open_merge(merge);
         }
-        if let Some(join) = plan.downcast_ref::<HashJoinExec>()
-            && *join.partition_mode() != PartitionMode::Partitioned
-        {
-            return self.open_collected_hash_join(plan, join);
+        if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+            return match join.partition_mode() {
+                PartitionMode::Partitioned => self.open_partitioned_hash_join(plan, join),
+                _ => self.open_collected_hash_join(plan, join),
+            };
         }
         if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
             return self.open_collected_join(plan, *join.join_type());
@@ -129,85 +136,80 @@ impl<'a> StageBuilder<'a> {
     /// An operator that works on each partition by itself, or on the single partition of its child.
     fn open_default(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
         let needs_single = needs_single_partition(plan);
+        let requirements = plan.input_distribution_requirements();
         let mut children = Vec::new();
-        let mut single = true;
-        let mut deterministic = is_deterministic(plan);
-        for child in plan.children() {
+        for (child, distribution) in plan
+            .children()
+            .into_iter()
+            .zip(requirements.per_child_distributions())
+        {
             let mut open = self.open(child)?;
             if needs_single && !open.single {
                 open = self.gather(open, None)?;
             }
-            single &= open.single;
-            deterministic &= open.deterministic;
-            children.push(open.plan);
+            if matches!(distribution, Distribution::KeyPartitioned(_)) {
+                open = open.co_partitioned();
+            }
+            children.push(open);
         }
-        let plan = replace_children_if_necessary(Arc::clone(plan), children)?;
+        let open = Open::combine(children, |children| {
+            replace_children_if_necessary(Arc::clone(plan), children)
+        })?;
         Ok(Open {
-            plan,
-            single,
-            deterministic,
+            deterministic: open.deterministic && is_deterministic(plan),
+            ..open
         })
     }
 
     /// A union's partitions are those of all its children; a child that would be whole on every worker is gathered
     /// into a stage of its own.
     fn open_union(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
-        let mut open: Vec<Open> = plan
-            .children()
-            .into_iter()
-            .map(|child| self.open(child))
-            .collect::<Result<_>>()?;
-        let deterministic = open.iter().all(|child| child.deterministic);
-        if open.len() > 1 {
-            open = open
-                .into_iter()
-                .map(|child| {
-                    if child.reads_shuffle_or_constant() {
-                        self.gather_anew(child)
-                    } else {
-                        Ok(child)
-                    }
-                })
-                .collect::<Result<_>>()?;
+        let mut children = Vec::new();
+        let several = plan.children().len() > 1;
+        for child in plan.children() {
+            let open = self.open(child)?;
+            children.push(if several && (open.single || open.choice.is_some()) {
+                self.gather_anew(open)?
+            } else {
+                open
+            });
         }
-        let children: Vec<Arc<dyn ExecutionPlan>> = open.into_iter().map(|child| child.plan).collect();
-        let union: Arc<dyn ExecutionPlan> = if children.len() == 1 {
-            replace_children_if_necessary(Arc::clone(plan), children)?
-        } else {
-            UnionExec::try_new(children)?
-        };
+        let union = Open::combine(children, |children| {
+            if several {
+                UnionExec::try_new(children)
+            } else {
+                replace_children_if_necessary(Arc::clone(plan), children)
+            }
+        })?;
         Ok(Open {
-            plan: union,
             single: false,
-            deterministic,
+            ..union
         })
     }
 
     /// All rows in one partition, at most `fetch` of them.
     fn gather(&mut self, child: Open, fetch: Option<usize>) -> Result<Open> {
-        if child.single {
-            return Ok(match fetch {
-                Some(fetch) => Open {
-                    plan: Arc::new(GlobalLimitExec::new(child.plan, 0, Some(fetch))),
-                    deterministic: false,
-                    ..child
-                },
-                None => child,
-            });
-        }
-        let child = match fetch {
-            Some(fetch) => Open {
-                plan: Arc::new(LocalLimitExec::new(child.plan, fetch)),
-                deterministic: false,
-                ..child
-            },
-            None => child,
+        let Some(fetch) = fetch else {
+            return if child.single {
+                Ok(child)
+            } else {
+                self.gather_anew(child)
+            };
         };
-        let read = self.gather_anew(child)?;
-        match fetch {
-            Some(_) => self.gather(read, fetch),
-            None => Ok(read),
-        }
+        let gathered = if child.single {
+            child
+        } else {
+            let limited = child.map(|plan| Ok(Arc::new(LocalLimitExec::new(plan, fetch))))?;
+            self.gather_anew(Open {
+                deterministic: false,
+                ..limited
+            })?
+        };
+        let limited = gathered.map(|plan| Ok(Arc::new(GlobalLimitExec::new(plan, 0, Some(fetch)))))?;
+        Ok(Open {
+            deterministic: false,
+            ..limited
+        })
     }
 
     /// Closes a fragment whose rows are then read as one partition.
@@ -248,33 +250,38 @@ impl<'a> StageBuilder<'a> {
             ShuffleKind::Mix | ShuffleKind::GlobalSort(RangeTarget::MaxCount(1))
         );
         let merge_key: Vec<KeyColumn> = if merge { shuffle.key.clone() } else { Vec::new() };
-        let stage = self.close(child, Some(shuffle))?;
-        let input = self.inputs.len();
-        self.inputs.push(OpenInput {
-            input: StageInput::Stage {
-                candidates: vec![stage],
-                delivery,
-            },
-            scan: None,
-        });
-        let plan = Arc::new(sarsen_engine::ShuffleReadExec::new(input, schema, merge_key, 1));
-        Ok(Open {
-            plan,
-            single,
-            deterministic: true,
-        })
+        let candidates = self.close(child, Some(shuffle))?;
+        let read = self.read(candidates, delivery, schema, merge_key);
+        Ok(Open::leaf(read, single))
     }
 
-    /// Closes an open fragment as the next stage.
-    ///
-    /// # Errors
-    /// When the fragment cannot travel.
-    pub fn close(&mut self, open: Open, shuffle: Option<ShuffleSpec>) -> Result<StageNumber> {
+    /// A leaf that reads the output of whichever of `candidates` lives.
+    fn read(
+        &mut self,
+        candidates: Vec<StageNumber>,
+        delivery: Delivery,
+        schema: SchemaRef,
+        merge_key: Vec<KeyColumn>,
+    ) -> Arc<dyn ExecutionPlan> {
+        let input = self.inputs.len();
+        self.inputs.push(OpenInput {
+            input: StageInput::Stage { candidates, delivery },
+            scan: None,
+        });
+        Arc::new(sarsen_engine::ShuffleReadExec::new(input, schema, merge_key, 1))
+    }
+
+    fn close_one(
+        &mut self,
+        open: Open,
+        shuffle: Option<ShuffleSpec>,
+        alternative: Option<AlternativeRef>,
+    ) -> Result<StageNumber> {
         let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
         let (stage, scans) = fragment::close(open, shuffle, number, &self.inputs, self.options.max_workers)?;
         self.planned_scans.extend(scans);
         self.join_partition_groups(&stage);
-        self.stages.push(stage);
+        self.stages.push(StageDefinition { alternative, ..stage });
         Ok(number)
     }
 
@@ -330,9 +337,13 @@ impl<'a> StageBuilder<'a> {
         }
     }
 
-    /// The stages in order and what they read from outside, once the last one is closed.
-    pub fn finish(self) -> (Vec<StageDefinition>, Vec<PlannedScan>) {
-        (self.stages, self.planned_scans)
+    /// The stages in order, once the last one is closed.
+    pub fn finish(self) -> Cut {
+        Cut {
+            stages: self.stages,
+            choices: self.choices,
+            scans: self.planned_scans,
+        }
     }
 }
 
@@ -360,12 +371,9 @@ fn needs_single_partition(plan: &Arc<dyn ExecutionPlan>) -> bool {
             && plan.output_partitioning().partition_count() == 1;
     }
     let distributions = plan.input_distribution_requirements();
-    distributions.per_child_distributions().any(|distribution| {
-        matches!(
-            distribution,
-            datafusion::physical_expr::Distribution::SinglePartition
-        )
-    })
+    distributions
+        .per_child_distributions()
+        .any(|distribution| matches!(distribution, Distribution::SinglePartition))
 }
 
 /// Whether a second run over the same rows in another order gives the same rows.

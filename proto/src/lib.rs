@@ -5,6 +5,7 @@
 
 mod convert;
 pub mod membership;
+mod repeat;
 pub mod transport;
 pub mod version;
 

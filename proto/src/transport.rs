@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::repeat::{LayeredChannel, once, repeating};
 use crate::version::StampVersion;
 
-/// A channel whose calls carry our version.
-pub type VersionedChannel = tonic::service::interceptor::InterceptedService<Channel, StampVersion>;
+/// A channel whose calls carry our version, have a deadline and are repeated while the other side is away.
+pub type VersionedChannel = tonic::service::interceptor::InterceptedService<LayeredChannel, StampVersion>;
 
 /// Scheme of addresses within one process.
 pub const IN_PROCESS: &str = "inproc://";
@@ -70,10 +71,17 @@ pub struct Network {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Calls {
+    Unary,
+    Streams,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     listeners: HashMap<String, mpsc::Sender<DuplexStream>>,
-    channels: HashMap<(String, bool), Channel>,
+    channels: HashMap<(String, Calls), LayeredChannel>,
 }
 
 impl Network {
@@ -94,7 +102,7 @@ impl Network {
     /// # Errors
     /// [`ConnectError`] for a malformed address; an unreachable one shows only when the channel is used.
     pub fn channel(&self, address: &str) -> Result<VersionedChannel, ConnectError> {
-        self.shared(address, false, &ChannelOptions::default())
+        self.shared(address, Calls::Unary)
     }
 
     /// A channel to `address` for streams, which have no deadline.
@@ -102,7 +110,7 @@ impl Network {
     /// # Errors
     /// As [`Network::channel`].
     pub fn streaming_channel(&self, address: &str) -> Result<VersionedChannel, ConnectError> {
-        self.shared(address, true, &ChannelOptions::streaming())
+        self.shared(address, Calls::Streams)
     }
 
     /// Drops the connections to a process that is gone.
@@ -110,18 +118,16 @@ impl Network {
         self.lock().channels.retain(|(known, _), _| known != address);
     }
 
-    fn shared(
-        &self,
-        address: &str,
-        streaming: bool,
-        options: &ChannelOptions,
-    ) -> Result<VersionedChannel, ConnectError> {
-        let key = (address.to_owned(), streaming);
+    fn shared(&self, address: &str, calls: Calls) -> Result<VersionedChannel, ConnectError> {
+        let key = (address.to_owned(), calls);
         let mut inner = self.lock();
         let channel = match inner.channels.get(&key) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = connect(&inner, address, options)?;
+                let channel = match calls {
+                    Calls::Unary => repeating(connect(&inner, address, &ChannelOptions::default())?),
+                    Calls::Streams => once(connect(&inner, address, &ChannelOptions::streaming())?),
+                };
                 inner.channels.insert(key, channel.clone());
                 channel
             }

@@ -37,9 +37,12 @@ pub(super) fn check(query: &QueryDefinition, limits: &Limits, workers: u32) -> R
         {
             return malformed(format!("an input of stage {} names no stage", stage.number));
         }
-        if let Some(alternative) = stage.alternative {
-            let choice = query.choices.get(alternative.choice as usize);
-            if choice.is_none_or(|choice| choice.alternatives.len() <= alternative.alternative as usize) {
+        if let Some(of) = &stage.alternative {
+            let known = query
+                .choices
+                .get(of.choice as usize)
+                .map_or(0, |choice| choice.alternatives.len());
+            if of.alternatives.is_empty() || of.alternatives.iter().any(|index| *index as usize >= known) {
                 return malformed(format!(
                     "stage {} belongs to an unknown alternative",
                     stage.number

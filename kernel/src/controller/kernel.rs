@@ -11,7 +11,7 @@ use super::stage::{Order, OrderStatus, StageState};
 use crate::fault::{Fault, FaultReport};
 use crate::ids::{Epoch, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use crate::query::{QueryDefinition, QueryKind, StageInput};
-use crate::shuffle::{Boundaries, PartitionCount, ShuffleKind};
+use crate::shuffle::{Boundaries, ShuffleKind};
 use crate::statistics::{KeyStatistics, cut_buckets, cut_ranges};
 use crate::work_order::{InputSlice, Producer, WorkOrder};
 
@@ -25,9 +25,9 @@ pub struct ControllerKernel {
     pub(super) workers: Vec<WorkerState>,
     pub(super) stages: Vec<StageState>,
     /// Decided numbers of partitions by group.
-    groups: BTreeMap<u32, u32>,
+    pub(super) groups: BTreeMap<u32, u32>,
     /// Decided alternatives by choice.
-    choices: Vec<Option<u32>>,
+    pub(super) choices: Vec<Option<u32>>,
     pub(super) relaunches: u32,
     started: Option<Millis>,
     /// Time of the event that is being handled.
@@ -271,61 +271,13 @@ impl ControllerKernel {
         Ok(())
     }
 
-    /// A choice is decided when the stage that it measures is done.
-    fn decide_choices(&mut self) {
-        for (position, choice) in self.query.choices.iter().enumerate() {
-            let measured = self.stages.get(choice.measured_stage.0 as usize);
-            let Some(bytes) = measured
-                .filter(|stage| stage.all_done())
-                .map(StageState::output_bytes)
-            else {
-                continue;
-            };
-            let Some(slot) = self.choices.get_mut(position).filter(|slot| slot.is_none()) else {
-                continue;
-            };
-            let fits = |max: Option<u64>| max.is_none_or(|max| bytes <= max);
-            let taken = choice
-                .alternatives
-                .iter()
-                .position(|alternative| fits(alternative.max_bytes))
-                .unwrap_or(0);
-            *slot = u32::try_from(taken).ok();
-            for (definition, state) in self.query.stages.iter().zip(&mut self.stages) {
-                if let Some(of) = definition.alternative
-                    && of.choice as usize == position
-                    && of.alternative as usize != taken
-                {
-                    state.skipped = true;
-                }
-            }
-        }
-    }
-
-    /// The stage that feeds an input, once it is certain.
-    pub(super) fn living(&self, candidates: &[StageNumber]) -> Option<&StageState> {
-        let mut living = candidates.iter().filter_map(|number| {
-            let definition = self.query.stage(*number)?;
-            let decided = definition.alternative.is_none_or(|of| {
-                self.choices.get(of.choice as usize).copied().flatten() == Some(of.alternative)
-            });
-            self.stages
-                .get(number.0 as usize)
-                .filter(|state| decided && !state.skipped)
-        });
-        living.next()
-    }
-
     fn start_stage(&mut self, position: usize, now: Millis) -> Result<(), FaultReport> {
         let (Some(definition), Some(state)) = (self.query.stages.get(position), self.stages.get(position))
         else {
             return Ok(());
         };
-        let undecided = definition.alternative.is_some_and(|of| {
-            self.choices.get(of.choice as usize).copied().flatten() != Some(of.alternative)
-        });
         let begins = !state.has_started();
-        if !(begins || state.inputs_changed) || state.skipped || undecided {
+        if !(begins || state.inputs_changed) || state.skipped || !self.is_decided(definition) {
             return Ok(());
         }
         let ready = definition.inputs.iter().all(|input| match input {
@@ -355,56 +307,14 @@ impl ControllerKernel {
             return Ok(());
         }
         let orders = assign::orders(definition, Spread::UpTo(workers), producing);
-        let input_bytes = self.input_bytes(position);
-        let mut shuffle = definition.shuffle.clone();
-        if let Some(shuffle) = &mut shuffle
-            && let ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } =
-                &mut shuffle.kind
-        {
-            if let PartitionCount::Measured {
-                group,
-                target_bytes,
-                max,
-            } = *partitions
-            {
-                let wanted = u32::try_from(input_bytes.div_ceil(target_bytes.max(1))).unwrap_or(u32::MAX);
-                let decided = *self.groups.entry(group).or_insert(wanted.clamp(1, max.max(1)));
-                *partitions = PartitionCount::Fixed(decided);
-            }
-            if let PartitionCount::Fixed(count) = *partitions
-                && u64::from(count) > self.limits.max_partitions
-            {
-                return Err(Fault::TooManyPartitions {
-                    max_partitions: self.limits.max_partitions,
-                }
-                .into());
-            }
-        }
         let number = definition.number;
+        let shuffle = self.decided_shuffle(position)?;
         if let Some(state) = self.stages.get_mut(position) {
             state.orders = orders;
             state.shuffle = shuffle;
         }
         self.register(number, StagePhase::ReadingInput, now);
         Ok(())
-    }
-
-    fn input_bytes(&self, position: usize) -> u64 {
-        let inputs = self
-            .query
-            .stages
-            .get(position)
-            .map(|stage| stage.inputs.as_slice())
-            .unwrap_or_default();
-        inputs
-            .iter()
-            .map(|input| match input {
-                StageInput::Splits { splits, .. } => splits.iter().map(|split| split.bytes).sum(),
-                StageInput::Stage { candidates, .. } => {
-                    self.living(candidates).map_or(0, StageState::output_bytes)
-                }
-            })
-            .sum()
     }
 
     fn send_orders(&mut self, position: usize, now: Millis, actions: &mut Vec<ControllerAction>) {

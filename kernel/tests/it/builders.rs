@@ -124,7 +124,7 @@ pub fn alternative(alternative: u32, stage: StageDefinition) -> StageDefinition 
     StageDefinition {
         alternative: Some(AlternativeRef {
             choice: 0,
-            alternative,
+            alternatives: vec![alternative],
         }),
         ..stage
     }

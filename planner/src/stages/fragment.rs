@@ -13,6 +13,7 @@ use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{ProcessorDescriptor, ProcessorKind, StageDefinition, StageInput};
 use sarsen_kernel::shuffle::ShuffleSpec;
 
+use super::choices::OpenChoice;
 use super::{OpenInput, StageBuilder};
 use crate::request::PlannedScan;
 use crate::types::descriptor;
@@ -20,26 +21,40 @@ use crate::types::descriptor;
 /// A fragment that operators are still added to.
 #[derive(Debug, Clone)]
 pub struct Open {
+    /// What is run; with a choice, its last alternative.
     pub plan: Arc<dyn ExecutionPlan>,
     /// All its rows are in one partition on one worker.
     pub single: bool,
     /// A second run gives the same rows.
     pub deterministic: bool,
+    /// Other plans for the same rows, among which the kernel decides.
+    pub choice: Option<OpenChoice>,
 }
 
 impl Open {
-    /// Whether a leaf of it is a shuffle or makes rows of nothing.
-    pub(super) fn reads_shuffle_or_constant(&self) -> bool {
-        let mut found = false;
-        let _ = self.plan.apply(|node| {
-            found |= node.children().is_empty() && leaf_scan(node).is_none();
-            Ok(if found {
-                TreeNodeRecursion::Stop
-            } else {
-                TreeNodeRecursion::Continue
-            })
-        });
-        found
+    /// A fragment of an operator that has nothing below it, or only shuffles.
+    pub fn leaf(plan: Arc<dyn ExecutionPlan>, single: bool) -> Self {
+        Open {
+            plan,
+            single,
+            deterministic: true,
+            choice: None,
+        }
+    }
+
+    /// Adds operators, to every alternative alike.
+    ///
+    /// # Errors
+    /// The first of `add`.
+    pub fn map(
+        mut self,
+        add: impl Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Self> {
+        self.plan = add(self.plan)?;
+        for alternative in self.choice.iter_mut().flat_map(OpenChoice::alternatives_mut) {
+            alternative.plan = add(Arc::clone(&alternative.plan))?;
+        }
+        Ok(self)
     }
 }
 
@@ -55,11 +70,7 @@ impl StageBuilder<'_> {
     /// A leaf of the plan: outside data, or rows out of nothing, which only one worker may make.
     pub(super) fn open_leaf(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
         let Some(scan) = leaf_scan(plan) else {
-            return Ok(Open {
-                plan: Arc::clone(plan),
-                single: true,
-                deterministic: true,
-            });
+            return Ok(Open::leaf(Arc::clone(plan), true));
         };
         let target = self
             .scans
@@ -74,11 +85,7 @@ impl StageBuilder<'_> {
             input: splits,
             scan: Some(target),
         });
-        Ok(Open {
-            plan: with_input(plan, input)?,
-            single: false,
-            deterministic: true,
-        })
+        Ok(Open::leaf(with_input(plan, input)?, false))
     }
 }
 
@@ -97,7 +104,7 @@ fn with_input(leaf: &Arc<dyn ExecutionPlan>, input: usize) -> Result<Arc<dyn Exe
     segment_scan::renumber(leaf, input)
 }
 
-/// The stage of a closed fragment; its leaves are numbered from 0 in the order of the stage's inputs.
+/// The stage of a closed fragment without a choice; its leaves are numbered from 0 in the order of the stage's inputs.
 pub(super) fn close(
     open: Open,
     shuffle: Option<ShuffleSpec>,

@@ -6,7 +6,6 @@ use arrow::compute::SortOptions;
 use datafusion::common::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use sarsen_kernel::shuffle::{KeyColumn, NullOrder, SortOrder};
 
@@ -43,12 +42,12 @@ pub(super) fn with_key_columns(
         };
         key_columns.push(key_column(index, name, options));
     }
-    let plan: Arc<dyn ExecutionPlan> = if projection.len() > own_columns {
-        Arc::new(ProjectionExec::try_new(projection, open.plan)?)
+    let open = if projection.len() > own_columns {
+        open.map(|plan| Ok(Arc::new(ProjectionExec::try_new(projection.clone(), plan)?)))?
     } else {
-        open.plan
+        open
     };
-    Ok((Open { plan, ..open }, key_columns))
+    Ok((open, key_columns))
 }
 
 fn key_column(index: usize, name: String, options: Option<SortOptions>) -> KeyColumn {
@@ -87,8 +86,5 @@ pub(super) fn without_key_columns(open: Open, columns: usize) -> Result<Open> {
             )
         })
         .collect();
-    Ok(Open {
-        plan: Arc::new(ProjectionExec::try_new(projection, open.plan)?),
-        ..open
-    })
+    open.map(|plan| Ok(Arc::new(ProjectionExec::try_new(projection.clone(), plan)?)))
 }

@@ -19,11 +19,15 @@ impl StageBuilder<'_> {
         if let Some(fetch) = merge.fetch() {
             let child = self.open(merge.input())?;
             let child = self.gather(child, None)?;
-            let sort = SortExec::new(merge.expr().clone(), child.plan).with_fetch(Some(fetch));
+            let sorted = child.map(|plan| {
+                Ok(Arc::new(
+                    SortExec::new(merge.expr().clone(), plan).with_fetch(Some(fetch)),
+                ))
+            })?;
             return Ok(Open {
-                plan: Arc::new(sort),
                 single: true,
                 deterministic: false,
+                ..sorted
             });
         }
         let sorted = self.close_sorted(merge.input(), merge.expr(), RangeTarget::MaxCount(1))?;

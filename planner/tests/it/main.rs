@@ -64,6 +64,21 @@ fn request(sql: &str) -> PlanRequest {
 
 fn text(definition: &QueryDefinition) -> String {
     let mut lines = Vec::new();
+    for (number, choice) in definition.choices.iter().enumerate() {
+        let alternatives: Vec<String> = choice
+            .alternatives
+            .iter()
+            .map(|alternative| match alternative.max_bytes {
+                Some(bytes) => format!("{} up to {bytes} bytes", alternative.name),
+                None => alternative.name.clone(),
+            })
+            .collect();
+        let measured = choice.measured_stage;
+        lines.push(format!(
+            "choice {number} by stage {measured}: {}",
+            alternatives.join(", ")
+        ));
+    }
     for stage in &definition.stages {
         let inputs: Vec<String> = stage
             .inputs
@@ -85,8 +100,11 @@ fn text(definition: &QueryDefinition) -> String {
             format!("{:?} [{}]", shuffle.kind, key.join(", "))
         });
         lines.push(format!(
-            "stage {} {:?} from [{}] to {shuffle}, at most {} workers{}",
+            "stage {}{} {:?} from [{}] to {shuffle}, at most {} workers{}",
             stage.number,
+            stage.alternative.as_ref().map_or(String::new(), |of| {
+                format!(" (choice {}, alternatives {:?})", of.choice, of.alternatives)
+            }),
             stage.processor.kind,
             inputs.join(", "),
             stage.max_worker_count,

@@ -66,6 +66,18 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT e.n, u.name FROM events e JOIN users u ON e.n = u.id",
     ),
     query(
+        "extern-join",
+        "SELECT e.n, x.a FROM events e LEFT JOIN (SELECT * FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (k BIGINT, a VARCHAR)) x ON e.n = x.k",
+    ),
+    query(
+        "joins-in-a-row",
+        "SELECT u.name, COUNT(*) FROM events e JOIN users u ON e.n = u.id JOIN users v ON e.n = v.id GROUP BY 1",
+    ),
+    query(
+        "union-of-groups",
+        "SELECT country, COUNT(*) FROM (SELECT DISTINCT country FROM events UNION ALL SELECT DISTINCT country FROM users) GROUP BY 1",
+    ),
+    query(
         "left-join",
         "SELECT e.n, u.name FROM events e LEFT JOIN users u ON e.n = u.id",
     ),

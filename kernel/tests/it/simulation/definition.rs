@@ -366,7 +366,12 @@ impl Drawer<'_> {
             measured_stage: measured[0],
             alternatives: vec![alternative("small", Some(max_bytes)), alternative("large", None)],
         });
-        let of = |alternative| Some(AlternativeRef { choice, alternative });
+        let of = |alternative| {
+            Some(AlternativeRef {
+                choice,
+                alternatives: vec![alternative],
+            })
+        };
         let mut small = vec![StageInput::Stage {
             candidates: measured.clone(),
             delivery: Delivery::Broadcast,
