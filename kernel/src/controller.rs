@@ -5,6 +5,7 @@ mod check;
 mod event;
 mod kernel;
 mod limits;
+mod partitions;
 mod phase;
 mod recover;
 mod stage;

@@ -11,7 +11,7 @@ use super::stage::{Order, OrderStatus, StageState};
 use crate::fault::{Fault, FaultReport};
 use crate::ids::{Epoch, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use crate::query::{QueryDefinition, QueryKind, StageInput};
-use crate::shuffle::{Boundaries, PartitionCount, ShuffleKind};
+use crate::shuffle::{Boundaries, ShuffleKind};
 use crate::statistics::{KeyStatistics, cut_buckets, cut_ranges};
 use crate::work_order::{InputSlice, Producer, WorkOrder};
 
@@ -25,7 +25,7 @@ pub struct ControllerKernel {
     pub(super) workers: Vec<WorkerState>,
     pub(super) stages: Vec<StageState>,
     /// Decided numbers of partitions by group.
-    groups: BTreeMap<u32, u32>,
+    pub(super) groups: BTreeMap<u32, u32>,
     /// Decided alternatives by choice.
     choices: Vec<Option<u32>>,
     pub(super) relaunches: u32,
@@ -355,56 +355,14 @@ impl ControllerKernel {
             return Ok(());
         }
         let orders = assign::orders(definition, Spread::UpTo(workers), producing);
-        let input_bytes = self.input_bytes(position);
-        let mut shuffle = definition.shuffle.clone();
-        if let Some(shuffle) = &mut shuffle
-            && let ShuffleKind::Hash { partitions } | ShuffleKind::HashLocalSort { partitions } =
-                &mut shuffle.kind
-        {
-            if let PartitionCount::Measured {
-                group,
-                target_bytes,
-                max,
-            } = *partitions
-            {
-                let wanted = u32::try_from(input_bytes.div_ceil(target_bytes.max(1))).unwrap_or(u32::MAX);
-                let decided = *self.groups.entry(group).or_insert(wanted.clamp(1, max.max(1)));
-                *partitions = PartitionCount::Fixed(decided);
-            }
-            if let PartitionCount::Fixed(count) = *partitions
-                && u64::from(count) > self.limits.max_partitions
-            {
-                return Err(Fault::TooManyPartitions {
-                    max_partitions: self.limits.max_partitions,
-                }
-                .into());
-            }
-        }
         let number = definition.number;
+        let shuffle = self.decided_shuffle(position)?;
         if let Some(state) = self.stages.get_mut(position) {
             state.orders = orders;
             state.shuffle = shuffle;
         }
         self.register(number, StagePhase::ReadingInput, now);
         Ok(())
-    }
-
-    fn input_bytes(&self, position: usize) -> u64 {
-        let inputs = self
-            .query
-            .stages
-            .get(position)
-            .map(|stage| stage.inputs.as_slice())
-            .unwrap_or_default();
-        inputs
-            .iter()
-            .map(|input| match input {
-                StageInput::Splits { splits, .. } => splits.iter().map(|split| split.bytes).sum(),
-                StageInput::Stage { candidates, .. } => {
-                    self.living(candidates).map_or(0, StageState::output_bytes)
-                }
-            })
-            .sum()
     }
 
     fn send_orders(&mut self, position: usize, now: Millis, actions: &mut Vec<ControllerAction>) {
