@@ -18,12 +18,20 @@ lint: setup ## formatting, clippy, dependency and file-size checks
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	./tools/check-structure.sh
 
-bench: setup ## compare with DuckDB and plain DataFusion on the same work
-	cargo build --release --locked -p sarsen
-	./tests/benches/run.sh
+bench: bench-build ## compare with DuckDB and plain DataFusion on the same work (JOBS="i1 t22" for some of it, SCALE=0.1)
+	./tests/benches/run.sh $(JOBS)
+
+bench-cluster: bench-build ## 6 million rows through a cluster while workers are killed; checksums against DuckDB's
+	./tests/benches/run.sh --kill
+
+bench-code: setup ## time single pieces of code (criterion): keys, sort writer, readers, segments, planning, kernel
+	cargo bench --locked -p sarsen-engine -p sarsen-worker -p sarsen-storage -p sarsen-planner -p sarsen-kernel --benches
+
+bench-build: setup
+	cargo build --release --locked -p sarsen -p sarsen-engine --bin sarsen --example plain_datafusion
 
 cluster: setup ## start every role as a process on loopback (stop: deploy/local-cluster.sh down)
 	cargo build --release --locked -p sarsen
 	./deploy/local-cluster.sh up
 
-.PHONY: help setup demo test lint bench cluster
+.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster

@@ -1,10 +1,13 @@
 //! What a fragment runs in: functions, memory, spill files, deep storage.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
+use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
+use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -24,6 +27,30 @@ pub struct TaskResources {
     pub spill_quota_bytes: u64,
     /// Rows per batch.
     pub batch_rows: usize,
+    /// Shared by all tasks of the process.
+    pub footers: SegmentFooters,
+}
+
+/// Footers of the segments that a process has read: most queries read segments that one before them read. They stay
+/// true, since a segment's file is never written over.
+#[derive(Clone)]
+pub struct SegmentFooters(Arc<FileMetadataCache>);
+
+/// Bytes of footers that a process keeps.
+const FOOTER_BYTES: usize = 64 << 20;
+
+impl Default for SegmentFooters {
+    fn default() -> Self {
+        SegmentFooters(Arc::new(
+            DefaultCache::new(FOOTER_BYTES).with_name("SegmentFooters"),
+        ))
+    }
+}
+
+impl fmt::Debug for SegmentFooters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SegmentFooters").finish_non_exhaustive()
+    }
 }
 
 /// Consumers that an out-of-memory error names.
@@ -45,8 +72,12 @@ pub fn task_context(
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![resources.spill_dir.clone()]))
         .with_max_temp_directory_size(resources.spill_quota_bytes);
+    let caches = CacheManagerConfig::default()
+        .with_file_metadata_cache(Some(Arc::clone(&resources.footers.0)))
+        .with_metadata_cache_limit(FOOTER_BYTES);
     let environment = RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
+        .with_cache_manager(caches)
         .with_disk_manager_builder(disk);
     context(
         "worker",

@@ -6,6 +6,7 @@ mod decide;
 mod event;
 mod kernel;
 mod limits;
+mod partitions;
 mod phase;
 mod recover;
 mod stage;

@@ -61,8 +61,9 @@ pub enum ShuffleKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionCount {
     Fixed(u32),
-    /// Decided once by the kernel from the measured bytes that flow into the stage, between 1 and `max`: one per
-    /// `target_bytes`. All stages with one `group` get one number, decided when the first of them starts.
+    /// Decided once by the kernel from the bytes that flow into the stage, between 1 and `max`: one per `target_bytes`.
+    /// All stages with one `group` get one number, decided when the first of them starts from that with the most bytes:
+    /// measured where its inputs are done, else all that it may read.
     Measured {
         group: u32,
         target_bytes: u64,

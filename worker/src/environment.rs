@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use datafusion::execution::TaskContext;
-use sarsen_engine::runtime::{TaskResources, task_context};
+use sarsen_engine::runtime::{SegmentFooters, TaskResources, task_context};
 use sarsen_kernel::ids::{Incarnation, WorkOrderId, WorkerNumber};
 use sarsen_proto::transport::Network;
 use sarsen_storage::segment::DeepStorage;
@@ -24,6 +24,7 @@ pub struct ProcessEnvironment {
     pub network: Network,
     pub store: ShuffleStore,
     pub deep_storage: DeepStorage,
+    pub footers: SegmentFooters,
     /// Reads outside sources with this process's allow-list.
     pub sources: Arc<SourceContext>,
     /// Fragments run here, away from the network's threads.
@@ -55,7 +56,7 @@ pub struct TaskEnvironment {
 }
 
 /// Share of a worker task's memory that finished outputs may hold; operators have the rest.
-const STORE_SHARE: (usize, usize) = (2, 5);
+const STORE_SHARE: (usize, usize) = (1, 4);
 
 /// Bytes of one run that a sorting writer gathers, at the most.
 const RUN_BYTES: usize = 128 << 20;
@@ -81,6 +82,7 @@ impl TaskEnvironment {
             spill_dir: spill_dir.clone(),
             spill_quota_bytes: process.spill_quota_bytes,
             batch_rows: settings.batch_rows,
+            footers: process.footers.clone(),
         };
         let context = task_context(&resources, process.deep_storage.object_store())?;
         Ok(Arc::new(TaskEnvironment {

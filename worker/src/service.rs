@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
+use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
 use sarsen_proto::membership::{MAX_MESSAGE_BYTES, announce};
 use sarsen_proto::transport::{Network, serve};
@@ -168,6 +169,7 @@ fn process_environment(
         network,
         store: ShuffleStore::default(),
         deep_storage: DeepStorage::open(&options.deep_storage())?,
+        footers: SegmentFooters::default(),
         sources: Arc::new(SourceContext::new(&options.extern_allow)?),
         cpu: cpu.handle().clone(),
         cores: Arc::new(Semaphore::new(cores)),

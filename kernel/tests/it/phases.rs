@@ -452,7 +452,7 @@ fn measured_partitions_follow_the_bytes_that_come_and_are_one_number_in_a_group(
             stage(vec![from(1), from(2)], ShuffleKind::Mix),
         ])
     };
-    // The leaf of 400 bytes starts first and decides.
+    // The leaf of 400 bytes has the most.
     let mut tester = Tester::new(query(), 2);
     tester.output(0, 0, sizes(1, 700));
     let partitions = |tester: &Tester, stage| {
@@ -469,6 +469,32 @@ fn measured_partitions_follow_the_bytes_that_come_and_are_one_number_in_a_group(
     let mut capped = query();
     capped.stages[2].shuffle = Some(shuffle(measured(3), 0));
     assert_eq!(partitions(&Tester::new(capped, 2), 2), Some(3));
+}
+
+#[test]
+fn a_small_stage_that_starts_first_does_not_decide_for_a_large_one() {
+    let measured = ShuffleKind::Hash {
+        partitions: PartitionCount::Measured {
+            group: 0,
+            target_bytes: 100,
+            max: 8,
+        },
+    };
+    let tester = Tester::new(
+        select(vec![
+            stage(vec![splits(1)], measured.clone()),
+            stage(vec![splits(40)], ShuffleKind::Mix),
+            stage(vec![from(1)], measured),
+            stage(vec![from(0), from(2)], ShuffleKind::Mix),
+        ]),
+        2,
+    );
+    let partitions = tester
+        .kernel
+        .stage_view(StageNumber(0))
+        .unwrap()
+        .partition_count;
+    assert_eq!(partitions, Some(4));
 }
 
 #[test]
