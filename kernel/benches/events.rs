@@ -94,7 +94,10 @@ fn run(mut kernel: ControllerKernel) -> u64 {
                     events.push_back(ControllerEvent::WorkerReady { worker, incarnation });
                 }
                 ControllerAction::SendWorkOrder { order, .. } => {
-                    let size = PartitionSize { rows: 10, bytes: 1000 };
+                    let size = PartitionSize {
+                        rows: 10,
+                        bytes: 1000,
+                    };
                     let sizes = (0..WORKERS).map(|partition| (PartitionNumber(partition), size));
                     events.push_back(ControllerEvent::OutputReady {
                         order: order.id,

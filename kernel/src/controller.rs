@@ -2,7 +2,7 @@
 
 mod assign;
 mod check;
-mod decide;
+mod choices;
 mod event;
 mod kernel;
 mod limits;

@@ -8,9 +8,15 @@ use serde_json::Map;
 fn request(sql: String, tables: usize) -> PlanRequest {
     let table = |number: usize| TableSchema {
         name: format!("t{number}"),
-        columns: [("__time", "LONG"), ("id", "LONG"), ("next", "LONG"), ("name", "STRING"), ("x", "DOUBLE")]
-            .map(|(name, native)| (name.to_owned(), native.to_owned()))
-            .to_vec(),
+        columns: [
+            ("__time", "LONG"),
+            ("id", "LONG"),
+            ("next", "LONG"),
+            ("name", "STRING"),
+            ("x", "DOUBLE"),
+        ]
+        .map(|(name, native)| (name.to_owned(), native.to_owned()))
+        .to_vec(),
         rows: 1_000_000,
         bytes: 100_000_000,
     };
@@ -29,7 +35,10 @@ fn chain_of_joins(tables: usize) -> String {
     let joins: String = (1..tables)
         .map(|number| format!(" JOIN t{number} ON t{}.next = t{number}.id", number - 1))
         .collect();
-    format!("SELECT t0.name, SUM(t{0}.x) AS total FROM t0{joins} WHERE t{0}.x > 1 GROUP BY 1 ORDER BY 2 DESC LIMIT 10", tables - 1)
+    format!(
+        "SELECT t0.name, SUM(t{0}.x) AS total FROM t0{joins} WHERE t{0}.x > 1 GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
+        tables - 1
+    )
 }
 
 fn planning(criterion: &mut Criterion) {

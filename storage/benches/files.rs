@@ -26,15 +26,26 @@ fn json() -> String {
 fn csv() -> String {
     (0..ROWS).fold("time,channel,page,added,price\n".to_owned(), |mut text, row| {
         let (channel, price) = (row % 12, row as f64 / 7.0);
-        writeln!(text, "2015-09-12T00:46:58.{:03}Z,#{channel}.wikipedia,\"Page {row}\",{row},{price}", row % 1000).unwrap();
+        writeln!(
+            text,
+            "2015-09-12T00:46:58.{:03}Z,#{channel}.wikipedia,\"Page {row}\",{row},{price}",
+            row % 1000
+        )
+        .unwrap();
         text
     })
 }
 
 fn request(data: &str, format: &str) -> ReadRequest {
     let source = serde_json::json!({ "type": "inline", "data": data }).to_string();
-    let signature = [("time", "STRING"), ("channel", "STRING"), ("page", "STRING"), ("added", "LONG"), ("price", "DOUBLE")]
-        .map(|(name, native)| (name.to_owned(), DruidType::parse(native).unwrap()));
+    let signature = [
+        ("time", "STRING"),
+        ("channel", "STRING"),
+        ("page", "STRING"),
+        ("added", "LONG"),
+        ("price", "DOUBLE"),
+    ]
+    .map(|(name, native)| (name.to_owned(), DruidType::parse(native).unwrap()));
     ReadRequest {
         split: InputSplit {
             location: String::new(),
@@ -80,7 +91,11 @@ fn files(criterion: &mut Criterion) {
     group.sample_size(10);
     for (name, data, format) in [
         ("read_json", json(), r#"{"type":"json"}"#),
-        ("read_csv", csv(), r#"{"type":"csv","findColumnsFromHeader":true}"#),
+        (
+            "read_csv",
+            csv(),
+            r#"{"type":"csv","findColumnsFromHeader":true}"#,
+        ),
     ] {
         let request = request(&data, format);
         group.throughput(Throughput::Bytes(data.len() as u64));

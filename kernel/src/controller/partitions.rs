@@ -81,7 +81,11 @@ impl ControllerKernel {
                     .max()
                     .unwrap_or(0),
             };
-            let bytes = definition.inputs.iter().map(of_input).fold(0, u64::saturating_add);
+            let bytes = definition
+                .inputs
+                .iter()
+                .map(of_input)
+                .fold(0, u64::saturating_add);
             written.push(if state.all_done() {
                 state.output_bytes()
             } else if state.skipped {

@@ -489,11 +489,7 @@ fn a_small_stage_that_starts_first_does_not_decide_for_a_large_one() {
         ]),
         2,
     );
-    let partitions = tester
-        .kernel
-        .stage_view(StageNumber(0))
-        .unwrap()
-        .partition_count;
+    let partitions = tester.kernel.stage_view(StageNumber(0)).unwrap().partition_count;
     assert_eq!(partitions, Some(4));
 }
 

@@ -277,8 +277,8 @@ fn hashed_input(side: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>
     matches!(repartition.partitioning(), Partitioning::Hash(..)).then(|| repartition.input())
 }
 
-/// Without statistics DataFusion leaves the sides of joins as they were written and would build the left one; Druid
-/// builds the right one, which is the smaller one in queries made for it.
+/// Where the size of the right side is not known, DataFusion leaves a join as it was written and would build the left
+/// one; Druid builds the right one, which is the smaller one in queries made for it.
 ///
 /// # Errors
 /// Those of swapping.
@@ -288,9 +288,8 @@ pub fn build_right_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executi
             return Ok(Transformed::no(node));
         };
         let mode = *join.partition_mode();
-        let known = has_size(join.left())? || has_size(join.right())?;
-        if known || mode != PartitionMode::Partitioned || join.null_aware || !join.join_type().supports_swap()
-        {
+        let helps = join.join_type().supports_swap() && may_broadcast_left(join.join_type().swap());
+        if !helps || mode != PartitionMode::Partitioned || join.null_aware || has_size(join.right())? {
             return Ok(Transformed::no(node));
         }
         Ok(Transformed::yes(join.swap_inputs(mode)?))
