@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a build needs and the machine lacks: a C compiler for the bundled SQLite and codecs, and a fast linker.
+# Installs what a build and its tests need and the machine lacks: a C compiler for the bundled SQLite and codecs, and a
+# PostgreSQL server for the tests of the metadata store.
 set -euo pipefail
 
 missing=()
@@ -7,6 +8,7 @@ command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 command -v curl >/dev/null || missing+=(curl)
 command -v python3 >/dev/null || missing+=(python3)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then

@@ -33,7 +33,7 @@ pub struct Options {
     /// Where rows go that do not fit into memory [default: DATA_DIR/spill].
     #[arg(long, env = "SARSEN_SPILL_DIR")]
     pub spill_dir: Option<PathBuf>,
-    /// Metadata store: sqlite:PATH [default: sqlite:DATA_DIR/metadata.db].
+    /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
     #[arg(long, env = "SARSEN_METADATA")]
     pub metadata: Option<String>,
 }

@@ -12,8 +12,8 @@ pub enum OverlordError {
     Bind { address: String, error: std::io::Error },
     #[error("{setting}: {reason}")]
     Setting { setting: &'static str, reason: String },
-    #[error("cannot open the metadata store at {path}: {error}")]
-    OpenStore { path: String, error: StoreError },
+    #[error("cannot open the metadata store {place}: {error}")]
+    OpenStore { place: String, error: StoreError },
     #[error("cannot use deep storage at {path}: {reason}")]
     DeepStorage { path: String, reason: String },
     #[error("the gRPC server failed: {0}")]

@@ -1,27 +1,25 @@
-//! The metadata store: SQLite with one writer connection, opened by the Overlord alone.
+//! The metadata store: SQLite, which the Overlord alone opens, or PostgreSQL. One text of SQL serves both; where they
+//! differ, [`Dialect`] says so.
 //!
 //! `druid_segments` and `druid_dataSource` have Druid's shape; the other tables are ours (`schema`).
 
 mod allocate;
 mod catalog;
+mod connect;
 mod publish;
 mod schema;
 mod segments;
 mod tasks;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
 use catalog::CatalogCache;
 
 pub use allocate::AllocationMode;
+pub use connect::MetadataUrl;
 pub use publish::{Publication, Published};
 pub use tasks::{EndedFilter, OpenTask, TaskEnd, TaskRow};
 
@@ -34,63 +32,48 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
     #[error("the store holds a malformed {what}: {reason}")]
     Malformed { what: &'static str, reason: String },
+    #[error(
+        "the store was written by a later version of Sarsen: its schema has number {found}, this one knows {known}"
+    )]
+    TooNew { found: i64, known: i64 },
     /// Somebody else changed what the request relies on.
     #[error("{0}")]
     Conflict(String),
 }
 
-/// Connections that read; SQLite readers do not wait for the writer in WAL mode.
-const READERS: u32 = 4;
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
 
 /// The opened store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    dialect: Dialect,
+    writer: AnyPool,
+    reader: AnyPool,
     catalog: Arc<Mutex<CatalogCache>>,
 }
 
-impl Store {
-    /// Opens the database file, and makes it when it is not there.
-    ///
-    /// # Errors
-    /// When the file cannot be made or is not a database.
-    pub async fn open(path: &Path) -> Result<Store, StoreError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        // Connections are files of this machine: they do not go bad, and testing them costs latency.
-        let pool = |size: u32| {
-            SqlitePoolOptions::new()
-                .max_connections(size)
-                .min_connections(1)
-                .test_before_acquire(false)
-                .idle_timeout(None)
-                .max_lifetime(None)
-        };
-        let writer = pool(1).connect_with(options.clone()).await?;
-        sqlx::raw_sql(schema::SCHEMA).execute(&writer).await?;
-        let reader = pool(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
-        let store = Store {
-            writer,
-            reader,
-            catalog: Arc::default(),
-        };
-        store.warm_catalog().await?;
-        Ok(store)
-    }
+/// Key of the advisory lock that a writing transaction holds in PostgreSQL.
+const WRITE_LOCK: i64 = 0x5361_7273_656e;
 
+impl Store {
     /// A transaction that holds the write lock from its start, so that what it reads stays true until it commits.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
+            Dialect::Postgres => {
+                let mut tx = self.writer.begin().await?;
+                sqlx::query("SELECT pg_advisory_xact_lock($1) IS NULL")
+                    .bind(WRITE_LOCK)
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(tx)
+            }
+        }
     }
 
     /// Closes all connections.
@@ -100,7 +83,7 @@ impl Store {
     }
 }
 
-/// SQLite's integers are signed; ours never get near the border.
+/// The databases' integers are signed; ours never get near the border.
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

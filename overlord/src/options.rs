@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::OverlordError;
+use crate::metadata::MetadataUrl;
 
 /// Flags of `sarsen overlord`.
 #[derive(Debug, Clone, Args)]
@@ -15,7 +16,7 @@ pub struct Options {
     /// Where gRPC listens.
     #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8081")]
     pub grpc_addr: String,
-    /// Metadata store: sqlite:PATH or postgres://USER@HOST/DATABASE [default: sqlite:DATA_DIR/metadata.db].
+    /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
     #[arg(long, env = "SARSEN_METADATA")]
     pub metadata: Option<String>,
     /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
@@ -33,28 +34,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// File of the SQLite database.
+    /// Where the metadata store is.
     ///
     /// # Errors
     /// [`OverlordError::Setting`] for another kind of store.
-    pub fn metadata_file(&self) -> Result<PathBuf, OverlordError> {
+    pub fn metadata_url(&self) -> Result<MetadataUrl, OverlordError> {
         let Some(url) = &self.metadata else {
-            return Ok(self.data_dir.join("metadata.db"));
+            return Ok(MetadataUrl::Sqlite(self.data_dir.join("metadata.db")));
         };
-        let path = url
-            .strip_prefix("sqlite://")
-            .or_else(|| url.strip_prefix("sqlite:"));
-        match path {
-            Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-            _ if url.starts_with("postgres") => Err(OverlordError::Setting {
-                setting: "--metadata",
-                reason: "PostgreSQL is not supported yet: use sqlite:PATH".to_owned(),
-            }),
-            _ => Err(OverlordError::Setting {
-                setting: "--metadata",
-                reason: format!("expected sqlite:PATH, found `{url}`"),
-            }),
-        }
+        MetadataUrl::parse(url).ok_or_else(|| OverlordError::Setting {
+            setting: "--metadata",
+            reason: "expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned(),
+        })
     }
 
     /// Folder of deep storage.

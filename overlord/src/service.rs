@@ -41,13 +41,13 @@ pub async fn start(
     network: Network,
     shutdown: CancellationToken,
 ) -> Result<Started, OverlordError> {
-    let file = options.metadata_file()?;
+    let metadata = options.metadata_url()?;
     let folder = options.deep_storage_dir()?;
     let opening = |error| OverlordError::OpenStore {
-        path: file.display().to_string(),
+        place: metadata.to_string(),
         error,
     };
-    let store = Store::open(&file).await.map_err(opening)?;
+    let store = Store::open(&metadata).await.map_err(opening)?;
     let reports = Reports::open(&folder).map_err(|error| OverlordError::DeepStorage {
         path: folder.display().to_string(),
         reason: error.to_string(),
@@ -61,7 +61,7 @@ pub async fn start(
             address: options.grpc_addr.clone(),
             error,
         })?;
-    tracing::info!(address, tasks = open.len(), metadata = %file.display(), "overlord is up");
+    tracing::info!(address, tasks = open.len(), metadata = %metadata, "overlord is up");
     let state = State::restore(next_seq, open, Instant::now(), now_ms());
     let overlord = Overlord::new(state, store, reports, network, shutdown.clone());
     let service = OverlordServer::new(Service(Arc::clone(&overlord)))

@@ -1,7 +1,7 @@
 //! Versions and partition numbers for the segments of a publish to come.
 
 use sarsen_proto::v1;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::segments::{Payload, Usage, overlapping};
 use super::{Store, StoreError, int, uint};
@@ -48,7 +48,7 @@ impl Store {
 }
 
 async fn allocate_chunk(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     task: &TaskId,
     datasource: &str,
     mode: AllocationMode,
@@ -61,19 +61,16 @@ async fn allocate_chunk(
         first_partition,
     };
     let own = "SELECT version, first_partition, partitions FROM allocations \
-               WHERE task_id = ? AND start_ms = ? AND end_ms = ?";
+               WHERE task_id = $1 AND start_ms = $2 AND end_ms = $3";
     let own = sqlx::query(own)
         .bind(task.as_str())
         .bind(chunk.start_ms)
         .bind(chunk.end_ms);
     if let Some(row) = own.fetch_optional(&mut *tx).await?
-        && row.try_get::<u32, _>("partitions")? >= segments
+        && uint(row.try_get("partitions")?) >= u64::from(segments)
     {
-        return Ok(answer(
-            chunk,
-            row.try_get("version")?,
-            row.try_get("first_partition")?,
-        ));
+        let first = partition_number(row.try_get("first_partition")?)?;
+        return Ok(answer(chunk, row.try_get("version")?, first));
     }
     let (version, first) = match mode {
         AllocationMode::Replace { locked_ms } => (version_above(tx, datasource, chunk, locked_ms).await?, 0),
@@ -86,14 +83,18 @@ async fn allocate_chunk(
             None => (version_above(tx, datasource, chunk, now_ms()).await?, 0),
         },
     };
-    sqlx::query("INSERT OR REPLACE INTO allocations VALUES (?, ?, ?, ?, ?, ?, ?)")
+    let sql = "INSERT INTO allocations VALUES ($1, $2, $3, $4, $5, $6, $7) \
+               ON CONFLICT (task_id, start_ms, end_ms) DO UPDATE SET datasource = excluded.datasource, \
+               version = excluded.version, first_partition = excluded.first_partition, \
+               partitions = excluded.partitions";
+    sqlx::query(sql)
         .bind(task.as_str())
         .bind(datasource)
         .bind(chunk.start_ms)
         .bind(chunk.end_ms)
         .bind(&version)
-        .bind(first)
-        .bind(segments)
+        .bind(i64::from(first))
+        .bind(i64::from(segments))
         .execute(&mut *tx)
         .await?;
     Ok(answer(chunk, version, first))
@@ -101,7 +102,7 @@ async fn allocate_chunk(
 
 /// A version later than those of all segments over the chunk, used or not: an id is never given twice.
 async fn version_above(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     datasource: &str,
     chunk: Interval,
     at_least_ms: i64,
@@ -118,7 +119,7 @@ async fn version_above(
 
 /// What decides over a chunk: the used segments, or those that another INSERT will publish, of the highest version.
 async fn top(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     task: &TaskId,
     datasource: &str,
     chunk: Interval,
@@ -132,14 +133,13 @@ async fn top(
         })
         .collect();
     let sql = "SELECT start_ms, end_ms, version FROM allocations \
-               WHERE datasource = ? AND end_ms > ? AND start_ms < ? AND (task_id <> ? OR (start_ms = ? AND end_ms = ?))";
+               WHERE datasource = $1 AND end_ms > $2 AND start_ms < $3 \
+               AND (task_id <> $4 OR (start_ms = $2 AND end_ms = $3))";
     let rows = sqlx::query(sql)
         .bind(datasource)
         .bind(chunk.start_ms)
         .bind(chunk.end_ms)
         .bind(task.as_str())
-        .bind(chunk.start_ms)
-        .bind(chunk.end_ms)
         .fetch_all(&mut *tx)
         .await?;
     for row in &rows {
@@ -160,24 +160,20 @@ async fn top(
 
 /// First partition number above all that were ever given in the chunk under the version.
 async fn free_partition(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     datasource: &str,
     chunk: Interval,
     version: &str,
 ) -> Result<u32, StoreError> {
-    let published: Option<i64> = sqlx::query_scalar(
-        r#"SELECT MAX(json_extract(CAST(payload AS TEXT), '$.shardSpec.partitionNum')) FROM druid_segments
-           WHERE dataSource = ? AND used IN (0, 1) AND start = ? AND "end" = ? AND version = ?"#,
-    )
-    .bind(datasource)
-    .bind(format_ms(chunk.start_ms))
-    .bind(format_ms(chunk.end_ms))
-    .bind(version)
-    .fetch_one(&mut *tx)
-    .await?;
+    let known = overlapping(tx, datasource, chunk, Usage::UsedOrNot, Payload::Skip).await?;
+    let published = known
+        .iter()
+        .filter(|segment| segment.interval == chunk && segment.version == version)
+        .map(|segment| int(segment.partition()))
+        .max();
     let promised: Option<i64> = sqlx::query_scalar(
         "SELECT MAX(first_partition + partitions - 1) FROM allocations \
-         WHERE datasource = ? AND start_ms = ? AND end_ms = ? AND version = ?",
+         WHERE datasource = $1 AND start_ms = $2 AND end_ms = $3 AND version = $4",
     )
     .bind(datasource)
     .bind(chunk.start_ms)
@@ -185,9 +181,12 @@ async fn free_partition(
     .bind(version)
     .fetch_one(&mut *tx)
     .await?;
-    let next = published.max(promised).map_or(0, |last| uint(last + 1));
-    u32::try_from(next).map_err(|_| StoreError::Malformed {
+    partition_number(published.max(promised).map_or(0, |last| last + 1))
+}
+
+fn partition_number(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| StoreError::Malformed {
         what: "partition number",
-        reason: format!("{} does not fit", int(next)),
+        reason: format!("{number} does not fit"),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sarsen_proto::v1;
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Store, StoreError, uint};
 
@@ -88,13 +88,18 @@ impl Store {
 
 /// One group per distinct schema: segments are many, schemas few.
 async fn read_table(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     datasource: &str,
 ) -> Result<Option<v1::Table>, StoreError> {
-    let sql = "SELECT columns, SUM(rows) AS rows, SUM(bytes) AS bytes, COUNT(*) AS segments \
+    let sql = "SELECT columns, CAST(SUM(rows) AS BIGINT) AS row_count, CAST(SUM(bytes) AS BIGINT) AS byte_count, \
+               COUNT(*) AS segments \
                FROM druid_segments JOIN segment_schemas ON segment_id = id \
-               WHERE dataSource = ? AND used = 1 GROUP BY columns ORDER BY MIN(seq)";
-    let groups = sqlx::query(sql).bind(datasource).fetch_all(connection).await?;
+               WHERE dataSource = $1 AND used = $2 GROUP BY columns ORDER BY MIN(seq)";
+    let groups = sqlx::query(sql)
+        .bind(datasource)
+        .bind(true)
+        .fetch_all(connection)
+        .await?;
     if groups.is_empty() {
         return Ok(None);
     }
@@ -111,8 +116,8 @@ async fn read_table(
                 reason: error.to_string(),
             })?;
         schemas.push(columns);
-        table.rows += uint(group.try_get("rows")?);
-        table.bytes += uint(group.try_get("bytes")?);
+        table.rows += uint(group.try_get("row_count")?);
+        table.bytes += uint(group.try_get("byte_count")?);
         table.segments += uint(group.try_get("segments")?);
     }
     table.columns = union(schemas);

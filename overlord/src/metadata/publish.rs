@@ -2,7 +2,7 @@
 
 use sarsen_proto::v1;
 use serde::Deserialize;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::catalog::StoredColumn;
 use super::segments::{Payload, Usage, overlapping};
@@ -44,7 +44,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let task = publication.task_id;
         let known: Option<i64> =
-            sqlx::query_scalar("SELECT metadata_version FROM publishes WHERE task_id = ?")
+            sqlx::query_scalar("SELECT metadata_version FROM publishes WHERE task_id = $1")
                 .bind(task.as_str())
                 .fetch_optional(&mut *tx)
                 .await?;
@@ -70,7 +70,7 @@ impl Store {
             sqlx::query_scalar("UPDATE metadata_version SET version = version + 1 RETURNING version")
                 .fetch_one(&mut *tx)
                 .await?;
-        sqlx::query("INSERT INTO publishes VALUES (?, ?, ?)")
+        sqlx::query("INSERT INTO publishes VALUES ($1, $2, $3)")
             .bind(task.as_str())
             .bind(version)
             .bind(int(u64::try_from(publication.segments.len()).unwrap_or(0)))
@@ -88,8 +88,8 @@ impl Store {
     }
 }
 
-async fn check_epoch(tx: &mut SqliteConnection, task: &TaskId, epoch: u64) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT epoch, state FROM tasks WHERE task_id = ?")
+async fn check_epoch(tx: &mut AnyConnection, task: &TaskId, epoch: u64) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT epoch, state FROM tasks WHERE task_id = $1")
         .bind(task.as_str())
         .fetch_optional(&mut *tx)
         .await?;
@@ -130,7 +130,7 @@ fn check_inside(segments: &[v1::SegmentRecord], intervals: &[Interval]) -> Resul
 
 /// Marks unused what lies wholly inside; what only overlaps stays, and is overshadowed by version where it is.
 async fn drop_replaced(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     datasource: &str,
     intervals: &[Interval],
     now: &str,
@@ -138,7 +138,8 @@ async fn drop_replaced(
     for interval in intervals {
         let old = overlapping(tx, datasource, *interval, Usage::Used, Payload::Skip).await?;
         for segment in old.iter().filter(|segment| interval.contains(&segment.interval)) {
-            sqlx::query("UPDATE druid_segments SET used = 0, used_status_last_updated = ? WHERE id = ?")
+            sqlx::query("UPDATE druid_segments SET used = $1, used_status_last_updated = $2 WHERE id = $3")
+                .bind(false)
                 .bind(now)
                 .bind(&segment.id)
                 .execute(&mut *tx)
@@ -149,7 +150,7 @@ async fn drop_replaced(
 }
 
 /// Refuses segments that used ones would hide, or that would hide used ones that nobody meant to replace.
-async fn check_standing(tx: &mut SqliteConnection, publication: &Publication<'_>) -> Result<(), StoreError> {
+async fn check_standing(tx: &mut AnyConnection, publication: &Publication<'_>) -> Result<(), StoreError> {
     let mut checked = Vec::new();
     for segment in &publication.segments {
         let interval = interval_of(segment)?;
@@ -178,7 +179,7 @@ async fn check_standing(tx: &mut SqliteConnection, publication: &Publication<'_>
 }
 
 async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     datasource: &str,
     segment: &v1::SegmentRecord,
     now: &str,
@@ -191,15 +192,15 @@ async fn insert(
     let size: SizeOnly = serde_json::from_str(&segment.payload_json).map_err(malformed)?;
     let columns: Vec<StoredColumn> = segment.columns.iter().map(StoredColumn::from).collect();
     let inserted =
-        sqlx::query("INSERT INTO druid_segments VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, NULL, NULL)")
+        sqlx::query("INSERT INTO druid_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8, $3, NULL, NULL)")
             .bind(&segment.id)
             .bind(datasource)
             .bind(now)
             .bind(format_ms(interval.start_ms))
             .bind(format_ms(interval.end_ms))
+            .bind(true)
             .bind(&segment.version)
             .bind(segment.payload_json.as_bytes())
-            .bind(now)
             .execute(&mut *tx)
             .await;
     match inserted {
@@ -211,7 +212,7 @@ async fn insert(
         }
         result => result?,
     };
-    sqlx::query("INSERT INTO segment_schemas (segment_id, columns, rows, bytes) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO segment_schemas (segment_id, columns, rows, bytes) VALUES ($1, $2, $3, $4)")
         .bind(&segment.id)
         .bind(serde_json::to_string(&columns).map_err(malformed)?)
         .bind(int(segment.rows))

@@ -1,7 +1,50 @@
-//! The tables.
+//! The tables, and how those of an earlier version become those of this one.
 
-/// Makes what is not there yet.
-pub(super) const SCHEMA: &str = r#"
+use sqlx::{AnyPool, Executor};
+
+use super::{Dialect, StoreError};
+
+/// What each version of the schema added, oldest first; never changed once it was released. `{bytes}` and `{serial}` are
+/// words of the dialect.
+const MIGRATIONS: [&str; 1] = [FIRST];
+
+/// Runs the migrations that the store has not seen.
+pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
+    let mut tx = pool.begin().await?;
+    tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+        .await?;
+    let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+        .fetch_one(&mut *tx)
+        .await?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for (number, migration) in (1_i64..).zip(MIGRATIONS) {
+        if number <= found {
+            continue;
+        }
+        let sql = in_dialect(migration, dialect);
+        tx.execute(sqlx::raw_sql(&sql)).await?;
+        sqlx::query("INSERT INTO schema_version VALUES ($1)")
+            .bind(number)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn in_dialect(sql: &str, dialect: Dialect) -> String {
+    let (bytes, serial) = match dialect {
+        Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+        Dialect::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
+    };
+    sql.replace("{bytes}", bytes).replace("{serial}", serial)
+}
+
+/// Makes what is not there yet: Druid's own tables may be.
+const FIRST: &str = r#"
 CREATE TABLE IF NOT EXISTS druid_segments (
     id VARCHAR(255) NOT NULL PRIMARY KEY,
     dataSource VARCHAR(255) NOT NULL,
@@ -11,7 +54,7 @@ CREATE TABLE IF NOT EXISTS druid_segments (
     partitioned BOOLEAN NOT NULL,
     version VARCHAR(255) NOT NULL,
     used BOOLEAN NOT NULL,
-    payload BLOB NOT NULL,
+    payload {bytes} NOT NULL,
     used_status_last_updated VARCHAR(255) NOT NULL,
     indexing_state_fingerprint VARCHAR(255),
     upgraded_from_segment_id VARCHAR(255)
@@ -27,65 +70,65 @@ CREATE INDEX IF NOT EXISTS idx_druid_segments_odd_years
 CREATE TABLE IF NOT EXISTS druid_dataSource (
     dataSource VARCHAR(255) NOT NULL PRIMARY KEY,
     created_date VARCHAR(255) NOT NULL,
-    commit_metadata_payload BLOB NOT NULL,
+    commit_metadata_payload {bytes} NOT NULL,
     commit_metadata_sha1 VARCHAR(255) NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS segment_schemas (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq {serial},
     segment_id TEXT NOT NULL UNIQUE,
     columns TEXT NOT NULL,
-    rows INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    rows BIGINT NOT NULL,
+    bytes BIGINT NOT NULL
 );
 
 -- One row: grows with each publish.
 CREATE TABLE IF NOT EXISTS metadata_version (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    version INTEGER NOT NULL
+    version BIGINT NOT NULL
 );
-INSERT OR IGNORE INTO metadata_version VALUES (1, 0);
+INSERT INTO metadata_version VALUES (1, 0) ON CONFLICT DO NOTHING;
 
 -- state is a TaskState; PENDING stands for every task that has not ended. location is empty until a controller was
 -- given the task.
 CREATE TABLE IF NOT EXISTS tasks (
-    seq INTEGER PRIMARY KEY,
+    seq BIGINT PRIMARY KEY,
     task_id TEXT NOT NULL UNIQUE,
     datasource TEXT NOT NULL,
     state INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
+    epoch BIGINT NOT NULL,
     location TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    started_ms INTEGER NOT NULL,
-    duration_ms INTEGER NOT NULL,
+    created_ms BIGINT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    duration_ms BIGINT NOT NULL,
     error TEXT NOT NULL,
-    spec BLOB NOT NULL
+    spec {bytes} NOT NULL
 );
 CREATE INDEX IF NOT EXISTS idx_tasks_state ON tasks (state, seq);
 CREATE INDEX IF NOT EXISTS idx_tasks_datasource ON tasks (datasource, seq);
 
 CREATE TABLE IF NOT EXISTS publishes (
     task_id TEXT NOT NULL PRIMARY KEY,
-    metadata_version INTEGER NOT NULL,
-    segments INTEGER NOT NULL
+    metadata_version BIGINT NOT NULL,
+    segments BIGINT NOT NULL
 );
 
 -- Partition numbers that running tasks will publish under.
 CREATE TABLE IF NOT EXISTS allocations (
     task_id TEXT NOT NULL,
     datasource TEXT NOT NULL,
-    start_ms INTEGER NOT NULL,
-    end_ms INTEGER NOT NULL,
+    start_ms BIGINT NOT NULL,
+    end_ms BIGINT NOT NULL,
     version TEXT NOT NULL,
-    first_partition INTEGER NOT NULL,
-    partitions INTEGER NOT NULL,
+    first_partition BIGINT NOT NULL,
+    partitions BIGINT NOT NULL,
     PRIMARY KEY (task_id, start_ms, end_ms)
 );
 CREATE INDEX IF NOT EXISTS idx_allocations_datasource ON allocations (datasource, end_ms);
 
 CREATE TABLE IF NOT EXISTS checkpoints (
     task_id TEXT NOT NULL PRIMARY KEY,
-    epoch INTEGER NOT NULL,
-    state BLOB NOT NULL
+    epoch BIGINT NOT NULL,
+    state {bytes} NOT NULL
 );
 "#;

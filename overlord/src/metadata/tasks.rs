@@ -3,7 +3,7 @@
 use prost::Message;
 use sarsen_proto::v1;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, int, uint};
 use crate::ids::TaskId;
@@ -52,7 +52,7 @@ pub struct EndedFilter {
 const COLUMNS: &str =
     "seq, task_id, datasource, state, epoch, location, created_ms, started_ms, duration_ms, error";
 
-fn read(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+fn read(row: &AnyRow) -> Result<TaskRow, StoreError> {
     let task = v1::Task {
         task_id: row.try_get("task_id")?,
         state: row.try_get("state")?,
@@ -72,7 +72,7 @@ fn read(row: &SqliteRow) -> Result<TaskRow, StoreError> {
     })
 }
 
-fn read_with_spec(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+fn read_with_spec(row: &AnyRow) -> Result<TaskRow, StoreError> {
     let mut task = read(row)?;
     let spec: Vec<u8> = row.try_get("spec")?;
     let spec = v1::TaskSpec::decode(spec.as_slice()).map_err(|error| StoreError::Malformed {
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// When the store fails, or knows the task.
     pub async fn insert_task(&self, task: OpenTask<'_>) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1, '', ?)")
+        sqlx::query("INSERT INTO tasks VALUES ($1, $2, $3, $4, $5, $6, $7, $8, -1, '', $9)")
             .bind(int(task.seq))
             .bind(task.task_id.as_str())
             .bind(&task.spec.datasource)
@@ -115,7 +115,8 @@ impl Store {
         location: &str,
         started_ms: i64,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE tasks SET epoch = ?, location = ?, started_ms = ? WHERE task_id = ? AND state = ?";
+        let sql =
+            "UPDATE tasks SET epoch = $1, location = $2, started_ms = $3 WHERE task_id = $4 AND state = $5";
         let done = sqlx::query(sql)
             .bind(int(epoch))
             .bind(location)
@@ -139,8 +140,8 @@ impl Store {
         end: &TaskEnd,
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        let sql = "UPDATE tasks SET state = ?, started_ms = ?, duration_ms = ?, error = ? \
-                   WHERE task_id = ? AND state = ? AND (epoch = ? OR ?)";
+        let sql = "UPDATE tasks SET state = $1, started_ms = $2, duration_ms = $3, error = $4 \
+                   WHERE task_id = $5 AND state = $6 AND (epoch = $7 OR $8)";
         let done = sqlx::query(sql)
             .bind(i32::from(end.state))
             .bind(end.started_ms)
@@ -156,8 +157,8 @@ impl Store {
             return Ok(false);
         }
         for sql in [
-            "DELETE FROM allocations WHERE task_id = ?",
-            "DELETE FROM checkpoints WHERE task_id = ?",
+            "DELETE FROM allocations WHERE task_id = $1",
+            "DELETE FROM checkpoints WHERE task_id = $1",
         ] {
             sqlx::query(sql).bind(task.as_str()).execute(&mut *tx).await?;
         }
@@ -170,7 +171,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn task(&self, task: &str) -> Result<Option<TaskRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE task_id = ?");
+        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE task_id = $1");
         let row = sqlx::query(&sql).bind(task).fetch_optional(&self.reader).await?;
         row.as_ref().map(read_with_spec).transpose()
     }
@@ -180,7 +181,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn open_tasks(&self) -> Result<Vec<TaskRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE state = ? ORDER BY seq");
+        let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE state = $1 ORDER BY seq");
         let rows = sqlx::query(&sql)
             .bind(i32::from(v1::TaskState::Pending))
             .fetch_all(&self.reader)
@@ -223,13 +224,25 @@ impl Store {
             "SELECT {COLUMNS} FROM tasks WHERE state IN ({})",
             states.join(", ")
         );
+        let mut bound = 0;
+        let mut next = || {
+            bound += 1;
+            format!("${bound}")
+        };
         if filter.datasource.is_some() {
-            sql.push_str(" AND datasource = ?");
+            sql.push_str(&format!(" AND datasource = {}", next()));
         }
         if filter.created.is_some() {
-            sql.push_str(" AND created_ms >= ? AND created_ms < ?");
+            sql.push_str(&format!(
+                " AND created_ms >= {} AND created_ms < {}",
+                next(),
+                next()
+            ));
         }
-        sql.push_str(" ORDER BY seq DESC LIMIT ?");
+        sql.push_str(" ORDER BY seq DESC");
+        if filter.max > 0 {
+            sql.push_str(&format!(" LIMIT {}", filter.max));
+        }
         let mut query = sqlx::query(&sql);
         if let Some(datasource) = &filter.datasource {
             query = query.bind(datasource);
@@ -237,19 +250,7 @@ impl Store {
         if let Some(created) = filter.created {
             query = query.bind(created.start_ms).bind(created.end_ms);
         }
-        // A negative limit is none.
-        let max = if filter.max == 0 {
-            -1
-        } else {
-            i64::from(filter.max)
-        };
-        query
-            .bind(max)
-            .fetch_all(&self.reader)
-            .await?
-            .iter()
-            .map(read)
-            .collect()
+        query.fetch_all(&self.reader).await?.iter().map(read).collect()
     }
 
     /// Keeps a controller's checkpoint unless a later epoch has written one.
@@ -257,7 +258,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn put_checkpoint(&self, task: &TaskId, epoch: u64, state: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT (task_id) DO UPDATE \
+        let sql = "INSERT INTO checkpoints VALUES ($1, $2, $3) ON CONFLICT (task_id) DO UPDATE \
                    SET epoch = excluded.epoch, state = excluded.state WHERE excluded.epoch >= checkpoints.epoch";
         sqlx::query(sql)
             .bind(task.as_str())

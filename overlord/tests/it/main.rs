@@ -8,6 +8,7 @@
 )]
 
 mod locks;
+mod place;
 mod queue;
 mod service;
 mod slots;

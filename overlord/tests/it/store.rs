@@ -5,6 +5,8 @@ use sarsen_overlord::metadata::{
 use sarsen_overlord::time::{Interval, parse_ms};
 use sarsen_proto::v1;
 
+use crate::place::Place;
+
 const DAY: i64 = 86_400_000;
 
 fn day(number: i64) -> Interval {
@@ -12,13 +14,6 @@ fn day(number: i64) -> Interval {
         start_ms: number * DAY,
         end_ms: (number + 1) * DAY,
     }
-}
-
-/// A store in a folder that lives as long as the test.
-async fn store() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("metadata.db")).await.unwrap();
-    (folder, store)
 }
 
 async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
@@ -102,200 +97,207 @@ async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAlloc
     given
 }
 
-#[tokio::test]
-async fn a_second_publish_of_a_task_answers_what_the_first_did() {
-    let (_folder, store) = store().await;
-    let task = add_task(&store, "q", 1).await;
-    append(&store, &task, day(0)).await;
-    let again = publish(&store, &task, None, vec![segment(day(5), "v", 0, &[])])
-        .await
-        .unwrap();
-    assert_eq!(
-        again,
-        Published {
-            metadata_version: 1,
-            repeated: true
+/// Runs the same test over every kind of store, each empty.
+macro_rules! on_every_store {
+    ($(async fn $name:ident($place:ident: &Place, $store:ident: Store) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            async fn test($place: &Place, $store: Store) $body
+
+            #[tokio::test]
+            async fn in_sqlite() {
+                let place = Place::sqlite();
+                test(&place, Store::open(&place.url).await.unwrap()).await;
+            }
+
+            #[tokio::test]
+            async fn in_postgres() {
+                let place = Place::postgres(stringify!($name)).await;
+                test(&place, Store::open(&place.url).await.unwrap()).await;
+            }
         }
-    );
-    assert_eq!(store.segment_payloads("wiki", &[]).await.unwrap().len(), 1);
+    )*};
 }
 
-#[tokio::test]
-async fn a_stale_epoch_and_an_ended_task_publish_nothing() {
-    let (_folder, store) = store().await;
-    let task = add_task(&store, "q", 1).await;
-    assert!(store.record_dispatch(&task, 2, "c", 2).await.unwrap());
-    let refused = publish(&store, &task, None, vec![segment(day(0), "v", 0, &[])]).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))));
-    let end = TaskEnd {
-        state: v1::TaskState::Failed,
-        started_ms: 2,
-        duration_ms: 3,
-        error: "no".into(),
-    };
-    assert!(!store.finish_task(&task, Some(1), &end).await.unwrap());
-    assert!(store.finish_task(&task, Some(2), &end).await.unwrap());
-    assert!(!store.record_dispatch(&task, 3, "c", 2).await.unwrap());
-    assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
-    assert!(store.open_tasks().await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_replace_drops_what_lies_inside_its_intervals_and_nothing_else() {
-    let (_folder, store) = store().await;
-    for number in 0..3 {
-        let task = add_task(&store, &format!("i{number}"), 1 + u64::try_from(number).unwrap()).await;
-        append(&store, &task, day(number)).await;
-    }
-    let task = add_task(&store, "r", 9).await;
-    let mode = AllocationMode::Replace { locked_ms: 0 };
-    let given = allocate(&store, &task, mode, day(1), 1).await;
-    let segments = vec![segment(day(1), &given.version, 0, &[("__time", "LONG")])];
-    // Day 2 gets no rows: it is dropped all the same.
-    let replaced = Some(vec![Interval {
-        start_ms: DAY,
-        end_ms: 3 * DAY,
-    }]);
-    publish(&store, &task, replaced, segments).await.unwrap();
-    let left = store.segment_payloads("wiki", &[]).await.unwrap();
-    assert_eq!(left.len(), 2);
-    assert!(left[1].contains(&given.version));
-    assert!(
-        store
-            .segment_payloads("wiki", &[day(2)])
+on_every_store! {
+    async fn a_second_publish_of_a_task_answers_what_the_first_did(_place: &Place, store: Store) {
+        let task = add_task(&store, "q", 1).await;
+        append(&store, &task, day(0)).await;
+        let again = publish(&store, &task, None, vec![segment(day(5), "v", 0, &[])])
             .await
-            .unwrap()
-            .is_empty()
-    );
-}
-
-#[tokio::test]
-async fn a_replace_of_all_drops_and_finds_segments_of_all_time() {
-    let (_folder, store) = store().await;
-    let first = add_task(&store, "a", 1).await;
-    append(&store, &first, Interval::ETERNITY).await;
-    assert_eq!(store.segment_payloads("wiki", &[day(3)]).await.unwrap().len(), 1);
-    let second = add_task(&store, "b", 2).await;
-    publish(&store, &second, Some(vec![Interval::ETERNITY]), Vec::new())
-        .await
-        .unwrap();
-    assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
-    assert!(store.catalog(&[]).await.unwrap().tables.is_empty());
-}
-
-#[tokio::test]
-async fn inserts_at_the_same_time_share_a_version_and_no_partition_number() {
-    let (_folder, store) = store().await;
-    let (a, b) = (add_task(&store, "a", 1).await, add_task(&store, "b", 2).await);
-    let first = allocate(&store, &a, AllocationMode::Append, day(0), 3).await;
-    let second = allocate(&store, &b, AllocationMode::Append, day(0), 1).await;
-    assert_eq!((first.first_partition, second.first_partition), (0, 3));
-    assert_eq!(first.version, second.version);
-    assert_eq!(
-        allocate(&store, &a, AllocationMode::Append, day(0), 3).await,
-        first
-    );
-    let other = segment(day(0), &second.version, 3, &[("__time", "LONG")]);
-    publish(&store, &b, None, vec![other.clone()]).await.unwrap();
-    assert!(matches!(
-        publish(&store, &a, None, vec![other]).await,
-        Err(StoreError::Conflict(_))
-    ));
-    publish(&store, &a, None, vec![segment(day(0), &first.version, 0, &[])])
-        .await
-        .unwrap();
-}
-
-#[tokio::test]
-async fn an_insert_over_another_granularity_is_told_what_stands_there() {
-    let (_folder, store) = store().await;
-    let month = Interval {
-        start_ms: 0,
-        end_ms: 31 * DAY,
-    };
-    let first = add_task(&store, "a", 1).await;
-    append(&store, &first, month).await;
-    let second = add_task(&store, "b", 2).await;
-    let given = allocate(&store, &second, AllocationMode::Append, day(3), 1).await;
-    assert_eq!(given.interval, Some(month.into()));
-}
-
-#[tokio::test]
-async fn a_replace_has_a_version_above_all_that_ever_was() {
-    let (_folder, store) = store().await;
-    let first = add_task(&store, "a", 1).await;
-    let old = append(&store, &first, day(0)).await;
-    let second = add_task(&store, "b", 2).await;
-    let given = allocate(
-        &store,
-        &second,
-        AllocationMode::Replace { locked_ms: 0 },
-        day(0),
-        2,
-    )
-    .await;
-    assert_eq!(parse_ms(&given.version), parse_ms(&old.version).map(|ms| ms + 1));
-    assert_eq!(given.first_partition, 0);
-}
-
-#[tokio::test]
-async fn the_catalogue_is_the_union_of_the_used_segments() {
-    let (_folder, store) = store().await;
-    for (number, columns) in [
-        (0, [("page", "STRING"), ("__time", "LONG"), ("added", "LONG")]),
-        (1, [("__time", "LONG"), ("added", "DOUBLE"), ("user", "STRING")]),
-    ] {
-        let task = add_task(&store, &format!("q{number}"), 1 + u64::try_from(number).unwrap()).await;
-        let given = allocate(&store, &task, AllocationMode::Append, day(number), 1).await;
-        publish(
-            &store,
-            &task,
-            None,
-            vec![segment(day(number), &given.version, 0, &columns)],
-        )
-        .await
-        .unwrap();
-        let catalog = store.catalog(&[]).await.unwrap();
-        assert_eq!(catalog.version, u64::try_from(number).unwrap() + 1);
+            .unwrap();
+        assert_eq!(
+            again,
+            Published {
+                metadata_version: 1,
+                repeated: true
+            }
+        );
+        assert_eq!(store.segment_payloads("wiki", &[]).await.unwrap().len(), 1);
     }
-    let table = store
-        .catalog(&["wiki".to_owned()])
-        .await
-        .unwrap()
-        .tables
-        .remove(0);
-    let columns: Vec<(&str, &str)> = table
-        .columns
-        .iter()
-        .map(|column| (column.name.as_str(), column.native_type.as_str()))
-        .collect();
-    let expected = [
-        ("__time", "LONG"),
-        ("page", "STRING"),
-        ("added", "DOUBLE"),
-        ("user", "STRING"),
-    ];
-    assert_eq!(columns, expected);
-    assert_eq!((table.rows, table.bytes, table.segments), (20, 200, 2));
-    assert!(
-        store
-            .catalog(&["other".to_owned()])
+
+    async fn a_stale_epoch_and_an_ended_task_publish_nothing(_place: &Place, store: Store) {
+        let task = add_task(&store, "q", 1).await;
+        assert!(store.record_dispatch(&task, 2, "c", 2).await.unwrap());
+        let refused = publish(&store, &task, None, vec![segment(day(0), "v", 0, &[])]).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))));
+        let end = TaskEnd {
+            state: v1::TaskState::Failed,
+            started_ms: 2,
+            duration_ms: 3,
+            error: "no".into(),
+        };
+        assert!(!store.finish_task(&task, Some(1), &end).await.unwrap());
+        assert!(store.finish_task(&task, Some(2), &end).await.unwrap());
+        assert!(!store.record_dispatch(&task, 3, "c", 2).await.unwrap());
+        assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
+        assert!(store.open_tasks().await.unwrap().is_empty());
+    }
+
+    async fn a_replace_drops_what_lies_inside_its_intervals_and_nothing_else(_place: &Place, store: Store) {
+        for number in 0..3 {
+            let task = add_task(&store, &format!("i{number}"), 1 + u64::try_from(number).unwrap()).await;
+            append(&store, &task, day(number)).await;
+        }
+        let task = add_task(&store, "r", 9).await;
+        let mode = AllocationMode::Replace { locked_ms: 0 };
+        let given = allocate(&store, &task, mode, day(1), 1).await;
+        let segments = vec![segment(day(1), &given.version, 0, &[("__time", "LONG")])];
+        // Day 2 gets no rows: it is dropped all the same.
+        let replaced = Some(vec![Interval {
+            start_ms: DAY,
+            end_ms: 3 * DAY,
+        }]);
+        publish(&store, &task, replaced, segments).await.unwrap();
+        let left = store.segment_payloads("wiki", &[]).await.unwrap();
+        assert_eq!(left.len(), 2);
+        assert!(left[1].contains(&given.version));
+        assert!(
+            store
+                .segment_payloads("wiki", &[day(2)])
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    async fn a_replace_of_all_drops_and_finds_segments_of_all_time(_place: &Place, store: Store) {
+        let first = add_task(&store, "a", 1).await;
+        append(&store, &first, Interval::ETERNITY).await;
+        assert_eq!(store.segment_payloads("wiki", &[day(3)]).await.unwrap().len(), 1);
+        let second = add_task(&store, "b", 2).await;
+        publish(&store, &second, Some(vec![Interval::ETERNITY]), Vec::new())
+            .await
+            .unwrap();
+        assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
+        assert!(store.catalog(&[]).await.unwrap().tables.is_empty());
+    }
+
+    async fn inserts_at_the_same_time_share_a_version_and_no_partition_number(_place: &Place, store: Store) {
+        let (a, b) = (add_task(&store, "a", 1).await, add_task(&store, "b", 2).await);
+        let first = allocate(&store, &a, AllocationMode::Append, day(0), 3).await;
+        let second = allocate(&store, &b, AllocationMode::Append, day(0), 1).await;
+        assert_eq!((first.first_partition, second.first_partition), (0, 3));
+        assert_eq!(first.version, second.version);
+        assert_eq!(
+            allocate(&store, &a, AllocationMode::Append, day(0), 3).await,
+            first
+        );
+        let other = segment(day(0), &second.version, 3, &[("__time", "LONG")]);
+        publish(&store, &b, None, vec![other.clone()]).await.unwrap();
+        assert!(matches!(
+            publish(&store, &a, None, vec![other]).await,
+            Err(StoreError::Conflict(_))
+        ));
+        publish(&store, &a, None, vec![segment(day(0), &first.version, 0, &[])])
+            .await
+            .unwrap();
+    }
+
+    async fn an_insert_over_another_granularity_is_told_what_stands_there(_place: &Place, store: Store) {
+        let month = Interval {
+            start_ms: 0,
+            end_ms: 31 * DAY,
+        };
+        let first = add_task(&store, "a", 1).await;
+        append(&store, &first, month).await;
+        let second = add_task(&store, "b", 2).await;
+        let given = allocate(&store, &second, AllocationMode::Append, day(3), 1).await;
+        assert_eq!(given.interval, Some(month.into()));
+    }
+
+    async fn a_replace_has_a_version_above_all_that_ever_was(_place: &Place, store: Store) {
+        let first = add_task(&store, "a", 1).await;
+        let old = append(&store, &first, day(0)).await;
+        let second = add_task(&store, "b", 2).await;
+        let given = allocate(
+            &store,
+            &second,
+            AllocationMode::Replace { locked_ms: 0 },
+            day(0),
+            2,
+        )
+        .await;
+        assert_eq!(parse_ms(&given.version), parse_ms(&old.version).map(|ms| ms + 1));
+        assert_eq!(given.first_partition, 0);
+    }
+
+    async fn the_catalogue_is_the_union_of_the_used_segments(_place: &Place, store: Store) {
+        for (number, columns) in [
+            (0, [("page", "STRING"), ("__time", "LONG"), ("added", "LONG")]),
+            (1, [("__time", "LONG"), ("added", "DOUBLE"), ("user", "STRING")]),
+        ] {
+            let task = add_task(&store, &format!("q{number}"), 1 + u64::try_from(number).unwrap()).await;
+            let given = allocate(&store, &task, AllocationMode::Append, day(number), 1).await;
+            publish(
+                &store,
+                &task,
+                None,
+                vec![segment(day(number), &given.version, 0, &columns)],
+            )
+            .await
+            .unwrap();
+            let catalog = store.catalog(&[]).await.unwrap();
+            assert_eq!(catalog.version, u64::try_from(number).unwrap() + 1);
+        }
+        let table = store
+            .catalog(&["wiki".to_owned()])
             .await
             .unwrap()
             .tables
-            .is_empty()
-    );
-}
+            .remove(0);
+        let columns: Vec<(&str, &str)> = table
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.native_type.as_str()))
+            .collect();
+        let expected = [
+            ("__time", "LONG"),
+            ("page", "STRING"),
+            ("added", "DOUBLE"),
+            ("user", "STRING"),
+        ];
+        assert_eq!(columns, expected);
+        assert_eq!((table.rows, table.bytes, table.segments), (20, 200, 2));
+        assert!(
+            store
+                .catalog(&["other".to_owned()])
+                .await
+                .unwrap()
+                .tables
+                .is_empty()
+        );
+    }
 
-#[tokio::test]
-async fn a_reopened_store_knows_its_tasks_and_tables() {
-    let (folder, store) = store().await;
-    let task = add_task(&store, "q", 7).await;
-    append(&store, &task, day(0)).await;
-    store.close().await;
-    let store = Store::open(&folder.path().join("metadata.db")).await.unwrap();
-    let open = store.open_tasks().await.unwrap();
-    assert_eq!((open.len(), open[0].seq, open[0].epoch), (1, 7, 1));
-    assert_eq!(store.next_seq().await.unwrap(), 8);
-    assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);
+    async fn a_reopened_store_knows_its_tasks_and_tables(place: &Place, store: Store) {
+        let task = add_task(&store, "q", 7).await;
+        append(&store, &task, day(0)).await;
+        store.close().await;
+        let store = Store::open(&place.url).await.unwrap();
+        let open = store.open_tasks().await.unwrap();
+        assert_eq!((open.len(), open[0].seq, open[0].epoch), (1, 7, 1));
+        assert_eq!(store.next_seq().await.unwrap(), 8);
+        assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);
+    }
 }
