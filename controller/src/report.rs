@@ -3,7 +3,7 @@
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::FaultReport;
 use sarsen_kernel::ids::{Millis, QueryId, WorkerNumber};
-use sarsen_kernel::query::{QueryKind, StageDefinition};
+use sarsen_kernel::query::{IngestTarget, QueryDefinition, QueryKind, StageDefinition};
 use sarsen_kernel::report::{
     QueryReport, ReportStatus, ShardSpecReport, StageReport, WorkerReport, WorkerReportState,
 };
@@ -40,7 +40,8 @@ pub fn unplanned(query_id: &str, started: Millis, now: Millis, ending: Ending) -
         counters: Default::default(),
         workers: Default::default(),
         pending_tasks: 0,
-        running_tasks: 0,
+        // The controller task itself.
+        running_tasks: 1,
         result_signature: Vec::new(),
         published_segments: None,
         shard_spec: None,
@@ -88,7 +89,7 @@ pub fn report(state: &QueryState, kernel: &ControllerKernel, now: Millis, ending
         running_tasks: u32::try_from(workers(WorkerReportState::Running)).unwrap_or(u32::MAX) + 1,
         result_signature: query.result_signature.clone(),
         published_segments: state.published_segments,
-        shard_spec: shard_spec(&query.kind),
+        shard_spec: shard_spec(query),
         ..base
     }
 }
@@ -163,8 +164,8 @@ fn worker_report(
     }
 }
 
-fn shard_spec(kind: &QueryKind) -> Option<ShardSpecReport> {
-    match kind {
+fn shard_spec(query: &QueryDefinition) -> Option<ShardSpecReport> {
+    match &query.kind {
         QueryKind::Select => None,
         QueryKind::Ingest(target) => Some(ShardSpecReport {
             kind: "numbered".to_owned(),
@@ -173,8 +174,24 @@ fn shard_spec(kind: &QueryKind) -> Option<ShardSpecReport> {
             } else if target.shard_columns.is_empty() {
                 "CLUSTERED BY clause is empty.".to_owned()
             } else {
-                "Segments are sorted by the CLUSTERED BY columns, and numbered.".to_owned()
+                clustered_details(query, target)
             },
         }),
+    }
+}
+
+/// Druid makes `range` shard specs of leading text columns only, and says which column ends them.
+fn clustered_details(query: &QueryDefinition, target: &IngestTarget) -> String {
+    let first = target.shard_columns.first().and_then(|name| {
+        let mut columns = query.result_signature.iter();
+        columns.find(|column| column.name == *name)
+    });
+    match first {
+        Some(column) if column.native_type != "STRING" => format!(
+            "Using[0] CLUSTERED BY columns for 'range' shard specs, since the next column is of type[{}]. Only string \
+             columns are included in 'range' shard specs.",
+            column.native_type
+        ),
+        _ => "Segments are sorted by the CLUSTERED BY columns, and numbered.".to_owned(),
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod counters;
 pub mod errors;
+pub mod explain;
+mod native;
 pub mod payload;
 pub mod report;
 pub mod results;

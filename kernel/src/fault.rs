@@ -84,9 +84,20 @@ impl std::fmt::Display for Shown<'_, String> {
     }
 }
 
+/// `{field:#}` groups the digits, as some of Druid's messages do: `1,000,000`.
 impl std::fmt::Display for Shown<'_, u64> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
+        let digits = self.0.to_string();
+        if !f.alternate() {
+            return f.write_str(&digits);
+        }
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
     }
 }
 
@@ -135,7 +146,7 @@ faults! {
     QueryTimeout { timeout_ms: u64 => "timeoutMs" }
         "The query ran longer than the {timeout_ms} ms that the context parameter [timeout] allows.";
     RowTooLarge { max_frame_size: u64 => "maxFrameSize" }
-        "Encountered row that cannot fit in a single frame (max frame size = {max_frame_size}). Reduce your row size or increase the context parameter[maxFrameSize].";
+        "Encountered row that cannot fit in a single frame (max frame size = {max_frame_size:#}). Reduce your row size or increase the context parameter[maxFrameSize].";
     TaskStartTimeout { pending_tasks: u64 => "pendingTasks", total_tasks: u64 => "totalTasks", timeout: u64 => "timeout" }
         "Unable to launch [{pending_tasks}] workers out of total [{total_tasks}] worker tasks within [{timeout}] milliseconds of the last successful worker launch. There may be insufficient available slots to start all worker tasks simultaneously. Try lowering 'maxNumTasks' in your query context to lower your query's parallelism, or try increasing available tasks slots.";
     TooManyAttemptsForJob { max_relaunch_count: u64 => "maxRelaunchCount", current_relaunch_count: u64 => "currentRelaunchCount", task_id: String => "taskId", root_error_message: String => "rootErrorMessage" }
@@ -143,13 +154,13 @@ faults! {
     TooManyAttemptsForWorker { max_per_worker_relaunch_count: u64 => "maxPerWorkerRelaunchCount", task_id: String => "taskId", worker_number: u64 => "workerNumber", root_error_message: String => "rootErrorMessage" }
         "Worker[{worker_number}] exceeded max relaunch count of {max_per_worker_relaunch_count} for task[{task_id}]. Latest failure reason: {root_error_message}.";
     TooManyBuckets { max_buckets: u64 => "maxBuckets" }
-        "Too many partition buckets (max = {max_buckets}); try breaking your query up into smaller queries or using a wider PARTITIONED BY";
+        "Too many partition buckets (max = {max_buckets:#}); try breaking your query up into smaller queries or using a wider PARTITIONED BY";
     TooManyClusteredByColumns { num_columns: u64 => "numColumns", max_columns: u64 => "maxColumns", stage: u64 => "stage" }
         "Too many cluster by columns present in stage [{stage}] (requested = {num_columns}, max = {max_columns})";
     TooManyColumns { num_columns: u64 => "numColumns", max_columns: u64 => "maxColumns" }
         "Too many output columns (requested = {num_columns}, max = {max_columns})";
     TooManyInputFiles { num_input_files: u64 => "numInputFiles", max_input_files: u64 => "maxInputFiles", min_num_workers: u64 => "minNumWorkers" }
-        "Too many input files/segments [{num_input_files}] encountered. Maximum input files/segments per worker is set to [{max_input_files}]. Try breaking your query up into smaller queries, or increasing the number of workers to at least [{min_num_workers}] by setting maxNumTasks in your query context";
+        "Too many input files/segments [{num_input_files}] encountered. Maximum input files/segments per worker is set to [{max_input_files}]. Try increasing the limit using the maxInputFilesPerWorker query context parameter, breaking your query up into smaller queries, or increasing the number of workers to at least [{min_num_workers}] by setting maxNumTasks in your query context.";
     TooManyPartitions { max_partitions: u64 => "maxPartitions" }
         "Too many partitions (max = {max_partitions}). Try increasing the limit using the maxPartitions query context parameter, breaking your query up into smaller queries, or using a larger target size.";
     TooManyRowsInAWindow { num_rows: u64 => "numRows", max_rows: u64 => "maxRows" }
@@ -214,7 +225,7 @@ mod tests {
         assert!(
             fault
                 .message()
-                .starts_with("Too many partition buckets (max = 5000)")
+                .starts_with("Too many partition buckets (max = 5,000)")
         );
     }
 }

@@ -2,25 +2,26 @@
 //!
 //! [`statement`] takes Druid's statement apart around what sqlparser reads; [`rewrite`] and [`session`] make DataFusion
 //! read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need; [`stages`] cuts the optimised physical plan
-//! where rows must change place. [`plan()`] is the way through all of them.
+//! where rows must change place. [`native`] is the query that Druid would run, for clients to see. [`plan()`] is the way through all of them.
 //!
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
 
 mod depth;
 mod dialect;
 mod error;
-mod explain;
 mod extend;
 mod external;
 mod granularity;
 mod ingest;
 pub mod intervals;
+pub mod native;
 mod parameters;
 mod plan;
 mod request;
 mod rewrite;
 mod session;
 mod settings;
+mod sql_types;
 mod stages;
 mod statement;
 mod tables;

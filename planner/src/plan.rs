@@ -11,20 +11,20 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sarsen_kernel::ids::QueryId;
-use sarsen_kernel::query::{QueryDefinition, QueryKind};
+use sarsen_kernel::query::{ColumnDescriptor, QueryDefinition, QueryKind};
 use serde_json::{Map, Value};
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
-use crate::request::{Action, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
+use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::Settings;
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::descriptor;
-use crate::{depth, explain, ingest, parameters, rewrite, session, statement};
+use crate::{depth, ingest, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -100,6 +100,23 @@ fn datafusion_statement(query: &Query) -> DataFusionStatement {
     ))))
 }
 
+/// What a query gives, with SQL's own type names.
+fn outputs(plan: &LogicalPlan, schema: &SchemaRef) -> Vec<ColumnDescriptor> {
+    let types = sql_types::output_types(plan);
+    let fields = schema.fields().iter().map(|field| descriptor(field));
+    fields
+        .zip(types)
+        .map(|(column, sql_type)| ColumnDescriptor { sql_type, ..column })
+        .collect()
+}
+
+fn clustered_name(expr: &sqlparser::ast::Expr) -> String {
+    match expr {
+        sqlparser::ast::Expr::Identifier(name) => name.value.clone(),
+        other => other.to_string(),
+    }
+}
+
 struct Planner<'a> {
     request: &'a PlanRequest,
     statement: &'a Statement,
@@ -119,11 +136,16 @@ impl Planner<'_> {
         };
         planned.resources = self.resources(&query, planned.datasource.as_deref())?;
         if self.statement.explain {
-            planned.explain = Some(explain::explain(
-                self.statement,
-                &planned.definition,
-                &planned.resources,
-            ));
+            planned.explain = Some(match &self.statement.body {
+                Body::Select(_) => Explain {
+                    statement_type: "SELECT",
+                    clustered_by: Vec::new(),
+                },
+                Body::Ingest(ingest) => Explain {
+                    statement_type: ingest.operation(),
+                    clustered_by: ingest.clustered_by.iter().map(clustered_name).collect(),
+                },
+            });
             planned.kind = StatementKind::Explain;
         }
         Ok(planned)
@@ -151,7 +173,7 @@ impl Planner<'_> {
         builder
             .close(open, Some(shuffle))
             .map_err(|error| self.refused(&error))?;
-        let result_signature = names.fields().iter().map(|field| descriptor(field)).collect();
+        let result_signature = outputs(&logical, &names);
         let Cut {
             stages,
             choices,
@@ -166,13 +188,15 @@ impl Planner<'_> {
                 stages,
                 choices,
                 kind: QueryKind::Select,
-                result_signature,
+                result_signature: result_signature.clone(),
             },
             kind: StatementKind::Select,
             datasource: None,
             replace_intervals: None,
             resources: Vec::new(),
             explain: None,
+            outputs: result_signature,
+            native: native::native(&logical, &[]),
         })
     }
 
@@ -187,6 +211,12 @@ impl Planner<'_> {
         let logical = self.logical_plan(session, &query).await?;
         let checked = ingest::check_columns(&logical, ingest, |name| self.locate(name))?;
         let replace_intervals = ingest::replace_intervals(session, ingest)?;
+        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let mut given = outputs(&logical, &names);
+        for (output, name) in given.iter_mut().zip(&ingest.columns) {
+            output.name.clone_from(name);
+        }
+        let unprepared = logical.clone();
         let prepared =
             ingest::prepare(session, logical, ingest, checked).map_err(|error| self.refused(&error))?;
         let physical = self.physical_plan(session, &prepared.plan).await?;
@@ -196,7 +226,24 @@ impl Planner<'_> {
             .fields()
             .iter()
             .take(prepared.stored_columns);
-        let stored = stored.map(|field| descriptor(field)).collect();
+        let mut stored: Vec<ColumnDescriptor> = stored.map(|field| descriptor(field)).collect();
+        // A `__time` that the query does not give stands before its columns.
+        let added = stored.len().saturating_sub(given.len());
+        for (column, output) in stored.iter_mut().skip(added).zip(&given) {
+            column.sql_type.clone_from(&output.sql_type);
+        }
+        let clustered: Vec<usize> = prepared
+            .cluster
+            .iter()
+            .filter_map(|(column, _)| column.checked_sub(added))
+            .filter(|column| *column < given.len())
+            .collect();
+        let mut native = native::native(&unprepared, &clustered);
+        if let Some(native) = &mut native {
+            for ((_, name), output) in native.mappings.iter_mut().zip(&given) {
+                name.clone_from(&output.name);
+            }
+        }
         let mut builder = self.builder();
         let open = builder.open(&physical).map_err(|error| self.refused(&error))?;
         let target = ingest::Target {
@@ -232,6 +279,8 @@ impl Planner<'_> {
             replace_intervals,
             resources: Vec::new(),
             explain: None,
+            outputs: given,
+            native,
         })
     }
 

@@ -1,9 +1,10 @@
 //! What planning is asked and what it answers.
 
 use sarsen_kernel::ids::StageNumber;
-use sarsen_kernel::query::QueryDefinition;
+use sarsen_kernel::query::{ColumnDescriptor, QueryDefinition};
 use serde_json::{Map, Value};
 
+use crate::native::NativePlan;
 use crate::tables::ScanTarget;
 
 /// A table as the catalogue knows it.
@@ -67,12 +68,13 @@ pub enum Action {
     Write,
 }
 
-/// What EXPLAIN PLAN FOR answers: three JSON texts.
+/// What EXPLAIN PLAN FOR answers beside the plan itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explain {
-    pub plan_json: String,
-    pub resources_json: String,
-    pub attributes_json: String,
+    /// `SELECT`, `INSERT` or `REPLACE`.
+    pub statement_type: &'static str,
+    /// CLUSTERED BY, as written.
+    pub clustered_by: Vec<String>,
 }
 
 /// An input of a stage that is outside data, with the user's own specs: secrets are in here.
@@ -103,4 +105,8 @@ pub struct Planned {
     /// Sorted, without doubles.
     pub resources: Vec<ResourceAction>,
     pub explain: Option<Explain>,
+    /// Columns that the query itself gives, as the statement names them.
+    pub outputs: Vec<ColumnDescriptor>,
+    /// Druid's native query for it, where there is one.
+    pub native: Option<NativePlan>,
 }

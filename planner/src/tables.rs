@@ -90,6 +90,11 @@ impl ExternTable {
             scans,
         }
     }
+
+    /// For reports.
+    pub fn descriptor(&self) -> InputDescriptor {
+        ScanTarget::Extern(Arc::clone(&self.spec)).descriptor()
+    }
 }
 
 #[async_trait]
@@ -147,6 +152,10 @@ impl DatasourceTable {
             bytes: table.bytes,
             scans,
         }
+    }
+
+    pub fn datasource(&self) -> &str {
+        &self.datasource
     }
 
     fn statistics(&self) -> Statistics {

@@ -19,23 +19,8 @@ pub fn task_context() -> Value {
 /// The payload at submission.
 pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, planned: &Planned) -> Value {
     let task_id = format!("query-{query_id}");
-    let columns = &planned.definition.result_signature;
-    let mut context = request.context.clone();
-    context.insert("sqlQueryId".to_owned(), json!(query_id));
-    context.insert("queryId".to_owned(), json!(query_id));
-    if let QueryKind::Ingest(target) = &planned.definition.kind {
-        context.insert(
-            "sqlInsertSegmentGranularity".to_owned(),
-            json!(granularity(&target.segment_granularity).to_string()),
-        );
-        if let Some(intervals) = &target.replace_intervals {
-            context.insert("sqlReplaceTimeChunks".to_owned(), json!(replaced(intervals)));
-        }
-    }
-    let mappings: Vec<Value> = columns
-        .iter()
-        .map(|column| json!({ "queryColumn": column.name, "outputColumn": column.name }))
-        .collect();
+    let columns = &planned.outputs;
+    let context = sql_context(planned, &request.context, query_id);
     let rows_per_segment = match &planned.definition.kind {
         QueryKind::Ingest(target) => target.rows_per_segment,
         QueryKind::Select => 3_000_000,
@@ -53,15 +38,11 @@ pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, pla
     put(
         "spec",
         json!({
-            "query": query(planned, columns, &native_context(&context, statement_time_ms)),
-            "columnMappings": mappings,
+            "query": query(planned, &native_context(&context, statement_time_ms)),
+            "columnMappings": column_mappings(planned),
             "destination": destination(planned),
             "assignmentStrategy": assignment,
-            "tuningConfig": {
-                "maxNumWorkers": planned.max_workers,
-                "maxRowsInMemory": MAX_ROWS_IN_MEMORY,
-                "rowsPerSegment": rows_per_segment,
-            },
+            "tuningConfig": tuning_config(planned, &context, rows_per_segment),
         }),
     );
     put("sqlQuery", json!(redacted(&request.query)));
@@ -88,8 +69,40 @@ pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, pla
     Value::Object(payload)
 }
 
+/// The request's context with what Druid adds to it.
+pub fn sql_context(planned: &Planned, given: &Map<String, Value>, query_id: &str) -> Map<String, Value> {
+    let mut context = given.clone();
+    for (key, value) in &planned.context {
+        context.insert(key.clone(), value.clone());
+    }
+    context.insert("sqlQueryId".to_owned(), json!(query_id));
+    context.insert("queryId".to_owned(), json!(query_id));
+    if let QueryKind::Ingest(target) = &planned.definition.kind {
+        context.insert(
+            "sqlInsertSegmentGranularity".to_owned(),
+            json!(granularity(&target.segment_granularity).to_string()),
+        );
+        if let Some(intervals) = &target.replace_intervals {
+            context.insert("sqlReplaceTimeChunks".to_owned(), json!(replaced(intervals)));
+        }
+    }
+    context
+}
+
+/// Name and native type of the native query's columns.
+pub fn signature(planned: &Planned) -> Value {
+    let columns = planned.outputs.iter();
+    match &planned.native {
+        Some(native) => columns
+            .zip(&native.mappings)
+            .map(|(column, (name, _))| json!({ "name": name, "type": column.native_type }))
+            .collect(),
+        None => super::stages::signature(&planned.outputs),
+    }
+}
+
 /// What REPLACE overwrites, in the words of Druid's context.
-fn replaced(intervals: &[(i64, i64)]) -> String {
+pub fn replaced(intervals: &[(i64, i64)]) -> String {
     if intervals == [sarsen_planner::intervals::ETERNITY] {
         return "all".to_owned();
     }
@@ -109,11 +122,55 @@ fn native_context(context: &Map<String, Value>, statement_time_ms: i64) -> Map<S
         ("startTime".to_owned(), json!(iso(statement_time_ms))),
         ("windowFunctionOperatorTransformation".to_owned(), json!(true)),
     ]);
+    if let Some(finalize) = context
+        .get("finalizeAggregations")
+        .filter(|value| value.is_boolean())
+    {
+        native.insert("finalize".to_owned(), finalize.clone());
+    }
     native.extend(context.clone());
     native
 }
 
-fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, Value>) -> Value {
+fn tuning_config(planned: &Planned, context: &Map<String, Value>, rows_per_segment: u64) -> Value {
+    let rows_in_memory = context.get("rowsInMemory").and_then(Value::as_u64);
+    let mut config = Map::from_iter([
+        ("maxNumWorkers".to_owned(), json!(planned.max_workers)),
+        (
+            "maxRowsInMemory".to_owned(),
+            json!(rows_in_memory.unwrap_or(MAX_ROWS_IN_MEMORY)),
+        ),
+        ("rowsPerSegment".to_owned(), json!(rows_per_segment)),
+    ]);
+    if let Some(index_spec @ Value::Object(_)) = context.get("indexSpec") {
+        config.insert("indexSpec".to_owned(), index_spec.clone());
+    }
+    Value::Object(config)
+}
+
+/// Which column of the native query is which of the statement.
+pub fn column_mappings(planned: &Planned) -> Value {
+    let mapping = |query: &str, output: &str| json!({ "queryColumn": query, "outputColumn": output });
+    match &planned.native {
+        Some(native) => native
+            .mappings
+            .iter()
+            .map(|(query, output)| mapping(query, output))
+            .collect(),
+        None => planned
+            .outputs
+            .iter()
+            .map(|column| mapping(&column.name, &column.name))
+            .collect(),
+    }
+}
+
+/// The statement as Druid's native query; where it has none, a scan that shows source and columns.
+pub fn query(planned: &Planned, context: &Map<String, Value>) -> Value {
+    if let Some(native) = &planned.native {
+        return super::native::query(native, context);
+    }
+    let columns = &planned.outputs;
     let first: Option<&InputDescriptor> = planned
         .definition
         .stages
@@ -129,12 +186,16 @@ fn query(planned: &Planned, columns: &[ColumnDescriptor], context: &Map<String, 
         "dataSource": source,
         "intervals": { "type": "intervals", "intervals": [ETERNITY] },
         "resultFormat": "compactedList",
-        "columns": columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+        "columns": names(columns),
         "context": context,
         "columnTypes": columns.iter().map(|column| column.native_type.as_str()).collect::<Vec<_>>(),
         "granularity": { "type": "all" },
         "legacy": false,
     })
+}
+
+fn names(columns: &[ColumnDescriptor]) -> Vec<&str> {
+    columns.iter().map(|column| column.name.as_str()).collect()
 }
 
 fn destination(planned: &Planned) -> Value {
@@ -148,6 +209,10 @@ fn destination(planned: &Planned) -> Value {
         "segmentGranularity".to_owned(),
         granularity(&target.segment_granularity),
     );
+    if let Some(Value::String(columns)) = planned.context.get("segmentSortOrder") {
+        let columns: Vec<&str> = columns.split(',').map(str::trim).collect();
+        destination.insert("segmentSortOrder".to_owned(), json!(columns));
+    }
     if let Some(intervals) = &target.replace_intervals {
         let chunks: Vec<String> = intervals
             .iter()

@@ -103,7 +103,10 @@ fn status(query: &QueryReport) -> Value {
         .map(|(worker, lives)| (worker.to_string(), lives.iter().map(self::worker).collect()))
         .collect();
     put("workers", Value::Object(workers));
-    put("pendingTasks", json!(query.pending_tasks));
+    // Druid counts -1 when it never came to asking for workers.
+    let unasked = query.status == ReportStatus::Failed && query.workers.is_empty();
+    let pending = i64::from(query.pending_tasks);
+    put("pendingTasks", json!(if unasked { -1 } else { pending }));
     put("runningTasks", json!(query.running_tasks));
     if query.published_segments.is_some()
         && let Some(shard_spec) = &query.shard_spec

@@ -4,7 +4,7 @@ use sarsen_kernel::query::{
     ColumnDescriptor, Delivery, IngestTarget, InputDescriptor, ProcessorDescriptor, ProcessorKind, QueryKind,
     SegmentGranularity, StageInput,
 };
-use sarsen_kernel::report::{QueryReport, StagePhaseName, StageReport};
+use sarsen_kernel::report::{QueryReport, ReportStatus, StagePhaseName, StageReport};
 use sarsen_kernel::shuffle::{PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,10 @@ pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
     let mut put = |name: &str, value: Value| rendered.insert(name.to_owned(), value);
     put("stageNumber", json!(report.definition.number));
     put("definition", definition(report, query));
-    if let Some(phase) = report.phase {
+    // Druid's report of a failed query tells no phases: its kernel is gone by then.
+    if let Some(phase) = report.phase
+        && query.status != ReportStatus::Failed
+    {
         put("phase", json!(phase_name(phase)));
     }
     if let Some(workers) = report.worker_count {
@@ -301,10 +304,16 @@ fn segment_generator(columns: &[ColumnDescriptor], target: &IngestTarget) -> Val
 
 /// Druid's name of a granularity.
 pub fn granularity(granularity: &SegmentGranularity) -> Value {
-    let SegmentGranularity::Period(period) = granularity else {
-        return json!({ "type": "all" });
-    };
-    match period.as_str() {
+    match granularity {
+        SegmentGranularity::All => json!({ "type": "all" }),
+        SegmentGranularity::Period(period) => period_granularity(period, "UTC"),
+    }
+}
+
+/// Druid's name of a period; those with a name of their own are in UTC.
+pub fn period_granularity(period: &str, zone: &str) -> Value {
+    match period {
+        _ if zone != "UTC" => json!({ "type": "period", "period": period, "timeZone": zone, "origin": null }),
         "PT1S" => json!("SECOND"),
         "PT1M" => json!("MINUTE"),
         "PT5M" => json!("FIVE_MINUTE"),
@@ -319,7 +328,7 @@ pub fn granularity(granularity: &SegmentGranularity) -> Value {
         "P1M" => json!("MONTH"),
         "P3M" => json!("QUARTER"),
         "P1Y" => json!("YEAR"),
-        other => json!({ "type": "period", "period": other, "timeZone": "UTC" }),
+        other => json!({ "type": "period", "period": other, "timeZone": "UTC", "origin": null }),
     }
 }
 

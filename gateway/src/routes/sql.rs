@@ -6,10 +6,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sarsen_kernel::report::QueryReport;
 use sarsen_proto::{from_kernel, v1};
-use serde_json::json;
 
 use crate::error::{ApiError, json_response};
-use crate::render::{errors, results};
+use crate::render::{errors, explain, results};
 use crate::request::{ResultFormat, SqlRequest};
 use crate::service::App;
 use crate::submission::{Endpoint, prepare};
@@ -48,11 +47,10 @@ pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
         sql_types_header: request.sql_types_header,
         style: results::Style::of_context(&request.context, results::Times::Iso),
     };
+    let context = request.context.clone();
     let submission = prepare(&app, request, Endpoint::Sql).await?;
-    if let Some(explain) = &submission.planned.explain {
-        let row = json!([{
-            "PLAN": explain.plan_json, "RESOURCES": explain.resources_json, "ATTRIBUTES": explain.attributes_json
-        }]);
+    if let Some(found) = &submission.planned.explain {
+        let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
     let query_id = submission.query_id;

@@ -8,6 +8,7 @@ use sarsen_proto::v1;
 use serde_json::json;
 
 use crate::error::{ApiError, json_response};
+use crate::render::explain;
 use crate::request::SqlRequest;
 use crate::service::App;
 use crate::submission::{Endpoint, prepare};
@@ -15,11 +16,10 @@ use crate::submission::{Endpoint, prepare};
 /// Answers once the task is kept: 202 with its id. EXPLAIN is answered at once.
 pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let request = SqlRequest::read(&headers, &body)?;
+    let context = request.context.clone();
     let submission = prepare(&app, request, Endpoint::Task).await?;
-    if let Some(explain) = &submission.planned.explain {
-        let row = json!([{
-            "PLAN": explain.plan_json, "RESOURCES": explain.resources_json, "ATTRIBUTES": explain.attributes_json
-        }]);
+    if let Some(found) = &submission.planned.explain {
+        let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
     let mut overlord = app.overlord()?;
