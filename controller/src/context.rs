@@ -75,17 +75,38 @@ fn table(table: &v1::Table) -> TableSchema {
 }
 
 /// Limits of the query, from its context.
-pub fn limits(context: &Map<String, Value>) -> Limits {
+///
+/// # Errors
+/// For a number of partitions or of bad rows that cannot be meant, as Druid finds when a task begins.
+pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
+    if let Some(partitions) = integer(context, "maxPartitions").filter(|partitions| *partitions < 1) {
+        return Err(Fault::DruidException {
+            druid_error_code: "invalidInput".to_owned(),
+            persona: "USER".to_owned(),
+            category: "INVALID_INPUT".to_owned(),
+            message: format!("maxPartitions must be a positive integer, got[{partitions}]"),
+        });
+    }
+    if let Some(rows) = integer(context, "maxParseExceptions").filter(|rows| *rows < -1) {
+        return Err(Fault::UnknownError {
+            message: format!(
+                "Invalid limit of {rows} supplied for warnings of type CannotParseExternalData. Limit can be greater than \
+                 or equal to -1."
+            ),
+        });
+    }
     let defaults = Limits::default();
     let number = |key: &str| integer(context, key).and_then(|value| u64::try_from(value).ok());
-    Limits {
+    Ok(Limits {
         max_partitions: number("maxPartitions").unwrap_or(defaults.max_partitions),
         max_segments_per_chunk: number("maxNumSegments"),
         max_input_files_per_worker: number("maxInputFilesPerWorker")
             .unwrap_or(defaults.max_input_files_per_worker),
+        max_clustered_by_columns: number("maxClusteredByColumns")
+            .unwrap_or(defaults.max_clustered_by_columns),
         timeout_ms: integer(context, "timeout").filter(|timeout| *timeout > 0),
         ..defaults
-    }
+    })
 }
 
 /// A flag of the context.

@@ -253,7 +253,7 @@ async fn prepare(
         &environment.overlord,
     )
     .await?;
-    let limits = context::limits(&context::context(spec)?);
+    let limits = context::limits(&context::context(spec)?)?;
     // What breaks a limit is told before any worker is taken.
     ControllerKernel::new(
         planned.definition.clone(),

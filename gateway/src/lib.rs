@@ -6,6 +6,7 @@
 //!
 //! The only crate that knows Druid's JSON. Deliberately absent: state of any kind.
 
+mod body;
 mod error;
 mod options;
 mod render;

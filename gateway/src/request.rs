@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use sarsen_planner::Parameter;
 use serde_json::{Map, Value};
 
+use crate::body::{self, Class, Step};
 use crate::error::ApiError;
 
 /// How rows are written.
@@ -31,7 +32,7 @@ pub struct SqlRequest {
 }
 
 /// SQL types that a parameter may have (Avatica's).
-const SQL_TYPES: [&str; 37] = [
+const SQL_TYPES: [&str; 47] = [
     "BINARY",
     "NULL",
     "BOOLEAN",
@@ -47,8 +48,11 @@ const SQL_TYPES: [&str; 37] = [
     "SYMBOL",
     "BLOB",
     "INTEGER",
+    "TIME_WITH_TIMEZONE",
     "LONGVARCHAR",
     "NCHAR",
+    "COLUMN_LIST",
+    "INTERVAL_DAY_TIME",
     "NUMERIC",
     "DATE",
     "BIGINT",
@@ -63,10 +67,17 @@ const SQL_TYPES: [&str; 37] = [
     "LONGVARBINARY",
     "TINYINT",
     "ROWID",
+    "CURSOR",
+    "INTERVAL_YEAR_MONTH",
     "VARCHAR",
     "REAL",
+    "DATALINK",
     "BIT",
+    "JAVA_OBJECT",
+    "CLOB",
+    "DISTINCT",
     "SMALLINT",
+    "TIMESTAMP_WITH_TIMEZONE",
     "VARBINARY",
     "MAP",
 ];
@@ -127,18 +138,16 @@ impl SqlRequest {
         }
         let malformed =
             |problem: String| ApiError::body(format!("Malformed SQL query wrapped in JSON: {problem}"));
-        let value: Value = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+        let value: Value =
+            serde_json::from_slice(body).map_err(|error| malformed(body::syntax(body, &error)))?;
         let Value::Object(mut fields) = value else {
-            return Err(malformed(format!(
-                "expected an object with a field \"query\", found {}",
-                kind_of(&value)
-            )));
+            return Err(malformed(body::wrong_type(body, &[], &value, Class::Query, "")));
         };
         let unreadable =
             |problem: String| ApiError::body(format!("Unable to read query from request: {problem}"));
         let query = match fields.remove("query") {
             Some(Value::String(query)) => query,
-            None | Some(Value::Null) => return Err(unreadable("the field \"query\" is missing".to_owned())),
+            None | Some(Value::Null) => return Err(unreadable(body::no_query(body))),
             Some(other) => {
                 return Err(malformed(format!(
                     "the field \"query\" must be a string, found {}",
@@ -150,23 +159,22 @@ impl SqlRequest {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(context)) => context,
             Some(other) => {
-                return Err(malformed(format!(
-                    "the field \"context\" must be an object, found {}",
-                    kind_of(&other)
-                )));
+                let path = [Step::Key("context")];
+                let words = body::wrong_type(body, &path, &other, Class::Map, "[\"context\"]");
+                return Err(malformed(words));
             }
         };
         let parameters = match fields.remove("parameters") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(parameters)) => parameters
                 .into_iter()
-                .map(|value| parameter(value).map_err(malformed))
+                .enumerate()
+                .map(|(position, value)| parameter(body, position, value).map_err(malformed))
                 .collect::<Result<_, _>>()?,
             Some(other) => {
-                return Err(malformed(format!(
-                    "the field \"parameters\" must be an array, found {}",
-                    kind_of(&other)
-                )));
+                let path = [Step::Key("parameters")];
+                let words = body::wrong_type(body, &path, &other, Class::List, "[\"parameters\"]");
+                return Err(malformed(words));
             }
         };
         let result_format = match fields.remove("resultFormat") {
@@ -210,15 +218,22 @@ impl SqlRequest {
     }
 }
 
-fn parameter(value: Value) -> Result<Parameter, String> {
+fn parameter(body: &Bytes, position: usize, value: Value) -> Result<Parameter, String> {
     let sql_type = value
         .get("type")
         .and_then(Value::as_str)
         .ok_or("a parameter needs a \"type\"")?
         .to_owned();
     if !SQL_TYPES.contains(&sql_type.as_str()) {
-        return Err(format!(
-            "parameter type \"{sql_type}\" is unknown: expected one of {SQL_TYPES:?}"
+        return Err(body::not_accepted(
+            body,
+            &[Step::Key("parameters"), Step::Index(position), Step::Key("type")],
+            "org.apache.calcite.avatica.SqlType",
+            &sql_type,
+            &SQL_TYPES,
+            &format!(
+                "[\"parameters\"]->java.util.ArrayList[{position}]->org.apache.druid.sql.http.SqlParameter[\"type\"]"
+            ),
         ));
     }
     Ok(Parameter {

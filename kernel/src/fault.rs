@@ -39,9 +39,19 @@ impl From<&Option<String>> for FaultValue {
     }
 }
 
+/// A variant's `errorCode`: its own name, unless it has another.
+macro_rules! code_name {
+    ($code:ident) => {
+        stringify!($code)
+    };
+    ($code:ident $name:literal) => {
+        $name
+    };
+}
+
 /// Declares the variants: fields with their JSON names, and the message.
 macro_rules! faults {
-    ($($(#[$doc:meta])* $code:ident { $($field:ident: $type:ty => $json:literal),* $(,)? } $message:literal;)*) => {
+    ($($(#[$doc:meta])* $code:ident $(as $name:literal)? { $($field:ident: $type:ty => $json:literal),* $(,)? } $message:literal;)*) => {
         /// What went wrong.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Fault {
@@ -52,7 +62,7 @@ macro_rules! faults {
             /// Druid's `errorCode`.
             pub fn code(&self) -> &'static str {
                 match self {
-                    $(Fault::$code { .. } => stringify!($code),)*
+                    $(Fault::$code { .. } => code_name!($code $($name)?),)*
                 }
             }
 
@@ -143,8 +153,8 @@ faults! {
     NotEnoughTemporaryStorage { configured_temporary_storage: u64 => "configuredTemporaryStorage" }
         "Not enough temporary storage: a worker task may spill {configured_temporary_storage} bytes to --spill-dir.";
     QueryNotSupported { message: String => "message" } "Query not supported: {message}";
-    QueryTimeout { timeout_ms: u64 => "timeoutMs" }
-        "The query ran longer than the {timeout_ms} ms that the context parameter [timeout] allows.";
+    /// Longer than the context parameter `timeout` allows; Druid says that the query was canceled, and why.
+    QueryTimeout as "Canceled" { timeout_ms: u64 => "timeoutMs", reason: String => "reason" } "Query timed out";
     RowTooLarge { max_frame_size: u64 => "maxFrameSize" }
         "Encountered row that cannot fit in a single frame (max frame size = {max_frame_size:#}). Reduce your row size or increase the context parameter[maxFrameSize].";
     TaskStartTimeout { pending_tasks: u64 => "pendingTasks", total_tasks: u64 => "totalTasks", timeout: u64 => "timeout" }

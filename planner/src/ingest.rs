@@ -20,8 +20,10 @@ use sarsen_engine::segment_sink::SegmentSinkOptions;
 use sarsen_functions::time::{Period, timestamp_type};
 use sarsen_kernel::query::{Delivery, IngestTarget, QueryKind, SegmentGranularity};
 use sarsen_kernel::shuffle::{KeyColumn, NullOrder, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
-use sqlparser::ast::{Expr as SqlExpr, Query, Value};
+use sqlparser::ast::{Expr as SqlExpr, Query, SelectItem, Value};
+use sqlparser::tokenizer::TokenWithSpan;
 
+use crate::check::{place_of, select_of};
 use crate::error::{Place, PlanError};
 use crate::granularity::Granularity;
 use crate::intervals::{self, ETERNITY};
@@ -114,25 +116,22 @@ pub enum TimeColumn {
 pub fn check_columns(
     plan: &LogicalPlan,
     ingest: &Ingest,
+    tokens: &[TokenWithSpan],
     locate: impl Fn(&str) -> Option<Place>,
 ) -> Result<TimeColumn, PlanError> {
     let schema = plan.schema();
-    if !ingest.columns.is_empty() && ingest.columns.len() != schema.fields().len() {
-        return Err(PlanError::invalid(format!(
-            "{} names {} target columns, its query gives {}",
-            ingest.operation(),
-            ingest.columns.len(),
-            schema.fields().len()
-        )));
-    }
     let names = output_names(plan, ingest);
     for (index, name) in names.iter().enumerate() {
         if name.starts_with("EXPR$") {
-            return Err(PlanError::invalid(
+            let error = PlanError::invalid(
                 "Insertion requires columns to be named, but at least one of the columns was unnamed.  This is usually \
                  the result of applying a function without having an AS clause, please ensure that all function calls\
                  are named with an AS clause as in \"func(X) as myColumn\".",
-            ));
+            );
+            return Err(match unnamed_place(&ingest.query, tokens) {
+                Some(place) => error.at(place),
+                None => error,
+            });
         }
         if names.iter().skip(index + 1).any(|other| other == name) {
             return Err(PlanError::invalid(format!("Duplicate field in SELECT: [{name}]")));
@@ -167,6 +166,54 @@ pub fn check_columns(
             sql_type(field)
         ))),
     }
+}
+
+/// Where the first select item without a name is.
+fn unnamed_place(query: &Query, tokens: &[TokenWithSpan]) -> Option<Place> {
+    select_of(query)?.projection.iter().find_map(|item| match item {
+        SelectItem::UnnamedExpr(SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)) => None,
+        SelectItem::UnnamedExpr(expr) => place_of(expr, tokens),
+        _ => None,
+    })
+}
+
+/// Checks what a statement says of its columns before anything is planned.
+///
+/// # Errors
+/// For a list of target columns, which Druid has not, and for two columns of one name.
+pub fn check_names(ingest: &Ingest) -> Result<(), PlanError> {
+    if !ingest.columns.is_empty() {
+        let columns: Vec<String> = ingest.columns.iter().map(|name| format!("`{name}`")).collect();
+        let target: Vec<&str> = ingest
+            .target
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .map(|ident| ident.value.as_str())
+            .collect();
+        return Err(PlanError::invalid(format!(
+            "Operation [{}] cannot be run with a target column list, given [{} ({})]",
+            ingest.operation(),
+            target.join("."),
+            columns.join(", ")
+        )));
+    }
+    let Some(select) = select_of(&ingest.query) else {
+        return Ok(());
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    for item in &select.projection {
+        let name = match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias.value.as_str(),
+            SelectItem::UnnamedExpr(SqlExpr::Identifier(name)) => name.value.as_str(),
+            _ => continue,
+        };
+        if seen.contains(&name) {
+            return Err(PlanError::invalid(format!("Duplicate field in SELECT: [{name}]")));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 fn output_names(plan: &LogicalPlan, ingest: &Ingest) -> Vec<String> {

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
 
+mod check;
 mod depth;
 mod dialect;
 mod error;

@@ -40,6 +40,8 @@ pub struct NativeQuery {
 pub enum NativeSource {
     Table(String),
     External(InputDescriptor),
+    /// The same columns of several datasources.
+    Union(Vec<String>),
     Inline {
         /// Name and native type.
         columns: Vec<(String, String)>,

@@ -24,7 +24,7 @@ use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::descriptor;
-use crate::{depth, ingest, native, parameters, rewrite, session, sql_types, statement};
+use crate::{check, depth, ingest, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -130,6 +130,9 @@ impl Planner<'_> {
         self.check_tables(&query)?;
         let session = session::session(self.request, &self.settings, &self.scans, PLANNED_PARTITIONS)
             .map_err(|error| self.refused(&error))?;
+        check::check(self.statement.query(), &self.statement.tokens, &|name| {
+            session.aggregate_functions().contains_key(name)
+        })?;
         let mut planned = match &self.statement.body {
             Body::Select(_) => self.plan_select(&session, &query).await?,
             Body::Ingest(ingest) => self.plan_ingest(&session, &query, ingest).await?,
@@ -207,9 +210,11 @@ impl Planner<'_> {
         ingest: &Ingest,
     ) -> Result<Planned, PlanError> {
         let datasource = ingest::target_name(ingest)?;
+        ingest::check_names(ingest)?;
         let query = ingest::without_order(query, ingest)?;
         let logical = self.logical_plan(session, &query).await?;
-        let checked = ingest::check_columns(&logical, ingest, |name| self.locate(name))?;
+        let checked =
+            ingest::check_columns(&logical, ingest, &self.statement.tokens, |name| self.locate(name))?;
         let replace_intervals = ingest::replace_intervals(session, ingest)?;
         let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
         let mut given = outputs(&logical, &names);

@@ -52,6 +52,8 @@ impl Settings {
                 ))
             })?,
         };
+        check_array_mode(context)?;
+        check_sort_order(context)?;
         let shuffle_partitions = integer(context, "shufflePartitions")?
             .map(|partitions| u32::try_from(partitions).unwrap_or(1).max(1));
         let max_workers = u32::try_from(tasks - 1).unwrap_or(u32::MAX);
@@ -64,6 +66,37 @@ impl Settings {
                 .and_then(|bytes| u64::try_from(bytes).ok()),
         })
     }
+}
+
+/// Druid lets a task begin before it refuses the value.
+fn check_array_mode(context: &Map<String, Value>) -> Result<(), PlanError> {
+    match text(context, "arrayIngestMode")? {
+        Some(mode) if !["mvd", "array"].contains(&mode.to_lowercase().as_str()) => {
+            Err(PlanError::bad_context(format!(
+                "Expected key [arrayIngestMode] to be referring to one of the values [MVD,ARRAY] of enum \
+                 [ArrayIngestMode], but got [{mode}]"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_sort_order(context: &Map<String, Value>) -> Result<(), PlanError> {
+    let by_time = !matches!(context.get("forceSegmentSortByTime"), Some(Value::Bool(false)));
+    let Some(columns) = text(context, "segmentSortOrder")? else {
+        return Ok(());
+    };
+    let first = columns.split(',').next().unwrap_or_default().trim();
+    if !by_time || columns.trim().is_empty() || first == "__time" {
+        return Ok(());
+    }
+    Err(PlanError::invalid(
+        "Context parameter[segmentSortOrder] must start with[__time] unless context parameter[forceSegmentSortByTime] \
+         is set to[false]. Warning: support for segments not sorted by[__time] is experimental. Such segments are not \
+         readable by older version of Druid, and certain queries cannot run on them. See \
+         https://druid.apache.org/docs/latest/ingestion/partitioning#sorting for details before setting \
+         forceSegmentSortByTime to[false].",
+    ))
 }
 
 /// An integer of the context, as a number or as digits.

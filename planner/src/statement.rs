@@ -3,10 +3,13 @@
 //! sqlparser reads the query and the expressions; what stands around them is Druid's own and is taken off here, token by
 //! token, so that every place in an error is a place in the user's text.
 
-use sqlparser::ast::{Expr, ObjectName, OrderByExpr, Query, Value};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, ObjectName, OrderByExpr, Query, Value, visit_expressions_mut};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use crate::check::is_keyword;
 use crate::dialect::DruidDialect;
 use crate::error::PlanError;
 use crate::extend;
@@ -115,6 +118,9 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, PlanError> {
         .collect())
 }
 
+/// What a statement may begin with.
+const STATEMENTS: [&str; 7] = ["INSERT", "REPLACE", "EXPLAIN", "SET", "WITH", "SELECT", "VALUES"];
+
 fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
     let first = cursor.word().unwrap_or_default();
     match first.as_str() {
@@ -123,6 +129,7 @@ fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
         "DELETE" | "UPDATE" | "MERGE" => {
             Err(PlanError::invalid(format!("Unsupported SQL statement [{first}]")))
         }
+        "" if cursor.peek().is_none() => Err(cursor.unexpected(&STATEMENTS)),
         "SELECT" | "WITH" | "VALUES" | "" => {
             let tokens = cursor.rest();
             let text_end = cursor.end();
@@ -130,7 +137,11 @@ fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
                 parser.parse_query()
             })?)))
         }
-        _ => Err(cursor.unexpected(&["INSERT", "REPLACE", "EXPLAIN", "SET", "WITH", "SELECT", "VALUES"])),
+        // A word that begins no statement begins an expression, which is none either.
+        _ if cursor.peek().is_some_and(|token| !is_keyword(token)) => Err(PlanError::parsing(
+            "Non-query expression encountered in illegal context",
+        )),
+        _ => Err(cursor.unexpected(&STATEMENTS)),
     }
 }
 
@@ -207,10 +218,16 @@ fn clustered_by(tokens: Vec<TokenWithSpan>, end: Location) -> Result<Vec<Expr>, 
 
 /// An expression as Druid prints it in errors: identifiers in back quotes.
 pub fn back_quoted(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(ident) => format!("`{}`", ident.value),
-        other => other.to_string().replace('"', "`"),
-    }
+    let mut quoted = expr.clone();
+    let _ = visit_expressions_mut(&mut quoted, |expr| {
+        match expr {
+            Expr::Identifier(name) => name.quote_style = Some('`'),
+            Expr::CompoundIdentifier(names) => names.iter_mut().for_each(|name| name.quote_style = Some('`')),
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    quoted.to_string()
 }
 
 enum OverwriteTokens {
@@ -420,17 +437,45 @@ fn syntax_error(parser: &Parser<'_>, error: &ParserError, end: Location) -> Plan
         .and_then(|rest| rest.split_once(", found:"))
         .map(|(x, _)| x);
     match expected {
+        Some(expected) if text.contains("found: EOF") => {
+            unexpected_token(&TokenWithSpan::wrap(Token::EOF), end, &[expected])
+        }
         Some(expected) => unexpected_token(parser.get_current_token(), end, &[expected]),
         None => PlanError::parsing(text.clone()),
     }
 }
 
 fn unexpected_token(token: &TokenWithSpan, end: Location, expected: &[&str]) -> PlanError {
-    let (found, location) = match &token.token {
-        Token::EOF => ("<EOF>".to_owned(), end),
-        other => (other.to_string(), token.span.start),
-    };
     let options: Vec<String> = expected.iter().map(|option| format!("\"{option}\"")).collect();
+    if is_keyword(token) {
+        let options: Vec<String> = options
+            .iter()
+            .map(|option| format!("\n    {option} ..."))
+            .collect();
+        return PlanError::parsing(format!(
+            "Incorrect syntax near the keyword '{}' at line {}, column {}.\nWas expecting one of:{}",
+            token.token,
+            token.span.start.line,
+            token.span.start.column,
+            options.concat()
+        ));
+    }
+    let (found, location, last) = match &token.token {
+        Token::EOF => {
+            let last = Location {
+                line: end.line,
+                column: end.column.saturating_sub(1),
+            };
+            ("<EOF>".to_owned(), last, last)
+        }
+        other => {
+            let last = Location {
+                line: token.span.end.line,
+                column: token.span.end.column.saturating_sub(1),
+            };
+            (other.to_string(), token.span.start, last)
+        }
+    };
     let mut error = PlanError::parsing(format!(
         "Received an unexpected token [{found}] (line [{}], column [{}]), acceptable options: [{}]",
         location.line,
@@ -440,11 +485,15 @@ fn unexpected_token(token: &TokenWithSpan, end: Location, expected: &[&str]) -> 
     for (name, value) in [
         ("line", location.line.to_string()),
         ("column", location.column.to_string()),
+        ("endLine", last.line.to_string()),
+        ("endColumn", last.column.to_string()),
         ("token", found),
     ] {
         error.context.push((name.to_owned(), value));
     }
-    error.context.push(("expected".to_owned(), options.join(", ")));
+    error
+        .context
+        .push(("expected".to_owned(), format!("[{}]", options.join(", "))));
     error
 }
 

@@ -13,8 +13,12 @@ pub enum StorageError {
     HttpStatus { url: String, status: u16 },
     #[error("HTTP source [{url}] cannot be read: {reason}")]
     Http { url: String, reason: String },
-    #[error("Unable to parse row [{text}] (Path: {file}, Record: {record}, Line: {line}): {reason}")]
+    #[error(
+        "Unable to parse row [{text}] (Path: {}, Record: {record}, Line: {line})",
+        uri(file)
+    )]
     Row {
+        /// Path or URL.
         file: String,
         record: u64,
         line: u64,
@@ -27,6 +31,15 @@ pub enum StorageError {
     Write { path: String, reason: String },
     #[error("deep storage [{url}] cannot be used: {reason}")]
     DeepStorage { url: String, reason: String },
+}
+
+/// A path as Druid names it in errors.
+fn uri(location: &str) -> String {
+    if location.starts_with('/') {
+        format!("file:{location}")
+    } else {
+        location.to_owned()
+    }
 }
 
 impl StorageError {

@@ -141,18 +141,22 @@ impl ParseErrors {
 
     fn record(&self, error: &StorageError) -> Result<(), StorageError> {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::debug!(?error, "a row cannot be parsed");
         let text = error.to_string();
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        if texts.len() < KEPT_TEXTS {
-            texts.push(text.clone());
-        }
-        match u64::try_from(self.max) {
-            Ok(max) if count > max => Err(StorageError::TooManyBadRows {
+        // The row that is one too many is no warning: it is the error.
+        if let Ok(max) = u64::try_from(self.max)
+            && count > max
+        {
+            return Err(StorageError::TooManyBadRows {
                 max: max.max(1),
                 last: text,
-            }),
-            _ => Ok(()),
+            });
         }
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if texts.len() < KEPT_TEXTS {
+            texts.push(text);
+        }
+        Ok(())
     }
 }
 

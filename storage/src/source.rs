@@ -226,25 +226,18 @@ impl InputSource {
                 let mut shown = Map::new();
                 shown.insert("type".to_owned(), "http".into());
                 shown.insert("uris".to_owned(), http.uris.clone().into());
-                shown.insert(
-                    "httpAuthenticationUsername".to_owned(),
-                    http.username.clone().into(),
-                );
-                let password = http
-                    .password
-                    .as_ref()
-                    .map(|_| json!({ "type": "default", "password": "********" }));
-                shown.insert(
-                    "httpAuthenticationPassword".to_owned(),
-                    password.unwrap_or(Value::Null),
-                );
-                if !http.headers.is_empty() {
-                    let names = http
-                        .headers
-                        .iter()
-                        .map(|(name, _)| (name.clone(), "********".into()));
-                    shown.insert("requestHeaders".to_owned(), Value::Object(names.collect()));
+                if let Some(name) = &http.username {
+                    shown.insert("httpAuthenticationUsername".to_owned(), name.clone().into());
                 }
+                if http.password.is_some() {
+                    let password = json!({ "type": "default", "password": "********" });
+                    shown.insert("httpAuthenticationPassword".to_owned(), password);
+                }
+                let names = http
+                    .headers
+                    .iter()
+                    .map(|(name, _)| (name.clone(), "********".into()));
+                shown.insert("requestHeaders".to_owned(), Value::Object(names.collect()));
                 Value::Object(shown)
             }
         }

@@ -121,6 +121,10 @@ fn order_by(order: &[NativeOrder]) -> Option<Value> {
 fn source(source: &NativeSource, context: &Map<String, Value>) -> Value {
     match source {
         NativeSource::Table(name) => json!({ "type": "table", "name": name }),
+        NativeSource::Union(names) => {
+            let tables = names.iter().map(|name| json!({ "type": "table", "name": name }));
+            json!({ "type": "union", "dataSources": tables.collect::<Vec<_>>() })
+        }
         NativeSource::External(descriptor) => data_source(descriptor),
         NativeSource::Inline { columns, rows } => json!({
             "type": "inline",

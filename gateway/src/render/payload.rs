@@ -143,7 +143,11 @@ fn tuning_config(planned: &Planned, context: &Map<String, Value>, rows_per_segme
         ("rowsPerSegment".to_owned(), json!(rows_per_segment)),
     ]);
     if let Some(index_spec @ Value::Object(_)) = context.get("indexSpec") {
-        config.insert("indexSpec".to_owned(), index_spec.clone());
+        let mut index_spec = index_spec.clone();
+        if let Value::Object(fields) = &mut index_spec {
+            fields.entry("stringDictionaryEncoding").or_insert(Value::Null);
+        }
+        config.insert("indexSpec".to_owned(), index_spec);
     }
     Value::Object(config)
 }

@@ -615,6 +615,7 @@ impl ControllerKernel {
         {
             return Err(Fault::QueryTimeout {
                 timeout_ms: timeout.unsigned_abs(),
+                reason: "QUERY_TIMEOUT".to_owned(),
             }
             .into());
         }

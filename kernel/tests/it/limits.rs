@@ -193,7 +193,11 @@ fn a_query_ends_at_its_timeout() {
     tester.event(ControllerEvent::Tick);
     assert_eq!(
         tester.end,
-        Some(Err(Fault::QueryTimeout { timeout_ms: 60_000 }.into()))
+        Some(Err(Fault::QueryTimeout {
+            timeout_ms: 60_000,
+            reason: "QUERY_TIMEOUT".to_owned()
+        }
+        .into()))
     );
     assert_eq!(tester.kernel.next_deadline(), None);
 }

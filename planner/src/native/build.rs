@@ -68,6 +68,10 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
         }
         LogicalPlan::Values(values) => inline(&values.schema, values.values.clone()),
         LogicalPlan::SubqueryAlias(alias) => read(&alias.input),
+        LogicalPlan::Union(union) => {
+            let inputs = union.inputs.iter().map(|input| read(input));
+            united(inputs.collect::<Option<_>>()?)
+        }
         LogicalPlan::Projection(projection) => {
             let mut partial = read(&projection.input)?;
             let exprs = projection.expr.iter();
@@ -92,7 +96,7 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
         LogicalPlan::Aggregate(aggregate) => {
             let mut partial = groupable(read(&aggregate.input)?)?;
             let schema = aggregate.input.schema();
-            let mut bind = |exprs: &[Expr]| -> Option<Vec<Expr>> {
+            let bind = |exprs: &[Expr]| -> Option<Vec<Expr>> {
                 exprs.iter().map(|expr| partial.bound(expr, schema)).collect()
             };
             let (keys, folds) = (bind(&aggregate.group_expr)?, bind(&aggregate.aggr_expr)?);
@@ -138,6 +142,32 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
         }
         _ => None,
     }
+}
+
+/// UNION ALL of datasources, where each gives the same columns as they are.
+fn united(inputs: Vec<Partial>) -> Option<Partial> {
+    let mut tables = Vec::new();
+    for input in &inputs {
+        let as_it_is = input.group.is_none()
+            && input.filter.is_empty()
+            && input.sort.is_empty()
+            && input.limit.is_none()
+            && input.offset.is_none()
+            && input.outputs.iter().all(|output| plain(output).is_some());
+        match &input.source {
+            NativeSource::Table(name) if as_it_is => tables.push(name.clone()),
+            _ => return None,
+        }
+    }
+    let mut inputs = inputs.into_iter();
+    let first = inputs.next()?;
+    if !inputs.all(|input| input.outputs == first.outputs) {
+        return None;
+    }
+    Some(Partial {
+        source: NativeSource::Union(tables),
+        ..first
+    })
 }
 
 /// A query that can be grouped: one without a group, a sort or a limit of its own.
@@ -272,6 +302,24 @@ impl Partial {
     }
 }
 
+/// `x` of `x + 0`, `0 + x`, `x - 0`, `x * 1`, `1 * x` and `x / 1`.
+fn neutral_operand(expr: &Expr) -> Option<Expr> {
+    let Expr::BinaryExpr(binary) = expr else {
+        return None;
+    };
+    let neutral = match binary.op {
+        Operator::Plus | Operator::Minus => 0,
+        Operator::Multiply | Operator::Divide => 1,
+        _ => return None,
+    };
+    let is_neutral = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::Int64(Some(number)), _) if *number == neutral);
+    if is_neutral(&binary.right) {
+        return Some(binary.left.as_ref().clone());
+    }
+    let commutes = matches!(binary.op, Operator::Plus | Operator::Multiply);
+    (commutes && is_neutral(&binary.left)).then(|| binary.right.as_ref().clone())
+}
+
 /// `expr` with its constant parts worked out.
 pub fn simplified(expr: Expr, schema: &DFSchema) -> Expr {
     let context = SimplifyContext::builder()
@@ -279,7 +327,11 @@ pub fn simplified(expr: Expr, schema: &DFSchema) -> Expr {
         .build();
     let simplifier = ExprSimplifier::new(context);
     if !expr.column_refs().is_empty() {
-        return simplifier.simplify(expr.clone()).unwrap_or(expr);
+        let simple = simplifier.simplify(expr.clone()).unwrap_or(expr);
+        let reduced = simple.clone().transform_up(|expr| {
+            Ok(neutral_operand(&expr).map_or_else(|| Transformed::no(expr), Transformed::yes))
+        });
+        return reduced.map_or(simple, |reduced| reduced.data);
     }
     // Only constants may be coerced: Druid's expressions do not show coercions.
     let coerced = simplifier.coerce(expr.clone(), schema);

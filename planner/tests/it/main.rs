@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+mod mistakes;
+mod native;
 mod queries;
 
 use std::sync::Arc;

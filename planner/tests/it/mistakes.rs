@@ -1,0 +1,88 @@
+//! What is said of statements that are refused.
+
+use sarsen_planner::{PlanError, plan};
+
+use crate::request;
+
+async fn refused(sql: &str) -> PlanError {
+    match plan(&request(sql)).await {
+        Ok(_) => panic!("planned: {sql}"),
+        Err(error) => error,
+    }
+}
+
+fn place(error: &PlanError) -> Vec<&str> {
+    let keys = ["line", "column", "endLine", "endColumn"];
+    let named = |key: &&str| error.context.iter().find(|(name, _)| name == key);
+    keys.iter()
+        .filter_map(named)
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn nested_aggregates_are_placed_at_the_outer_call() {
+    let error = refused("SELECT SUM(MAX(n)) FROM events").await;
+    assert_eq!(
+        error.message,
+        "Aggregate expressions cannot be nested (line [1], column [8])"
+    );
+    assert_eq!(place(&error), ["1", "8", "1", "18"]);
+}
+
+#[tokio::test]
+async fn an_ordinal_names_a_column() {
+    let error = refused("SELECT n FROM events ORDER BY 2").await;
+    assert_eq!(error.message, "Ordinal out of range (line [1], column [31])");
+    assert_eq!(place(&error), ["1", "31", "1", "31"]);
+}
+
+#[tokio::test]
+async fn an_unnamed_column_is_placed() {
+    let error = refused("INSERT INTO t SELECT __time, UPPER(country) FROM events PARTITIONED BY DAY").await;
+    assert!(
+        error.message.ends_with("(line [1], column [30])"),
+        "{}",
+        error.message
+    );
+    assert_eq!(place(&error), ["1", "30", "1", "43"]);
+}
+
+#[tokio::test]
+async fn target_columns_and_double_names_are_refused() {
+    let listed = refused("INSERT INTO t (a, b) SELECT __time, n FROM events PARTITIONED BY DAY").await;
+    assert_eq!(
+        listed.message,
+        "Operation [INSERT] cannot be run with a target column list, given [t (`a`, `b`)]"
+    );
+    let double = refused("INSERT INTO t SELECT __time, n AS a, x AS a FROM events PARTITIONED BY DAY").await;
+    assert_eq!(double.message, "Duplicate field in SELECT: [a]");
+}
+
+#[tokio::test]
+async fn the_end_of_the_text_has_a_place() {
+    let error = refused("SELECT 1\nFROM events\nWHERE (n = 1").await;
+    assert!(
+        error
+            .message
+            .starts_with("Received an unexpected token [<EOF>] (line [3], column [12])")
+    );
+    assert_eq!(place(&error), ["3", "12", "3", "12"]);
+}
+
+#[tokio::test]
+async fn a_keyword_in_the_wrong_place_is_named() {
+    let error = refused("CREATE TABLE x (a INT)").await;
+    assert!(
+        error
+            .message
+            .starts_with("Incorrect syntax near the keyword 'CREATE' at line 1, column 1."),
+        "{}",
+        error.message
+    );
+    let word = refused("SELEC 1").await;
+    assert_eq!(
+        word.message,
+        "Non-query expression encountered in illegal context"
+    );
+}
