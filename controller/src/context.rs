@@ -2,7 +2,8 @@
 
 use sarsen_kernel::controller::Limits;
 use sarsen_kernel::fault::Fault;
-use sarsen_planner::{Parameter, PlanError, PlanRequest, TableSchema};
+use sarsen_kernel::query::{ColumnDescriptor, QueryKind};
+use sarsen_planner::{Parameter, PlanError, PlanRequest, Planned, TableSchema};
 use sarsen_proto::v1;
 use serde_json::{Map, Value};
 
@@ -80,12 +81,9 @@ fn table(table: &v1::Table) -> TableSchema {
 /// For a number of partitions or of bad rows that cannot be meant, as Druid finds when a task begins.
 pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
     if let Some(partitions) = integer(context, "maxPartitions").filter(|partitions| *partitions < 1) {
-        return Err(Fault::DruidException {
-            druid_error_code: "invalidInput".to_owned(),
-            persona: "USER".to_owned(),
-            category: "INVALID_INPUT".to_owned(),
-            message: format!("maxPartitions must be a positive integer, got[{partitions}]"),
-        });
+        return Err(invalid(format!(
+            "maxPartitions must be a positive integer, got[{partitions}]"
+        )));
     }
     if let Some(rows) = integer(context, "maxParseExceptions").filter(|rows| *rows < -1) {
         return Err(Fault::UnknownError {
@@ -99,7 +97,6 @@ pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
     let number = |key: &str| integer(context, key).and_then(|value| u64::try_from(value).ok());
     Ok(Limits {
         max_partitions: number("maxPartitions").unwrap_or(defaults.max_partitions),
-        max_segments_per_chunk: number("maxNumSegments"),
         max_input_files_per_worker: number("maxInputFilesPerWorker")
             .unwrap_or(defaults.max_input_files_per_worker),
         max_clustered_by_columns: number("maxClusteredByColumns")
@@ -107,6 +104,46 @@ pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
         timeout_ms: integer(context, "timeout").filter(|timeout| *timeout > 0),
         ..defaults
     })
+}
+
+/// Refuses to store arrays of numbers as multi-value strings.
+///
+/// # Errors
+/// As Druid does when a task begins.
+pub fn check_arrays(context: &Map<String, Value>, planned: &Planned) -> Result<(), Fault> {
+    let mode = context
+        .get("arrayIngestMode")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let stores = matches!(planned.definition.kind, QueryKind::Ingest(_));
+    let of_numbers = |column: &ColumnDescriptor| {
+        matches!(
+            column.native_type.as_str(),
+            "ARRAY<LONG>" | "ARRAY<DOUBLE>" | "ARRAY<FLOAT>"
+        )
+    };
+    if !stores || !mode.eq_ignore_ascii_case("mvd") || !planned.outputs.iter().any(of_numbers) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "Numeric arrays can only be ingested when 'arrayIngestMode' is set to 'array'. Current value of the parameter \
+         is[{}]",
+        mode.to_lowercase()
+    )))
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::DruidException {
+        druid_error_code: "invalidInput".to_owned(),
+        persona: "USER".to_owned(),
+        category: "INVALID_INPUT".to_owned(),
+        message,
+    }
+}
+
+/// Segments of one time chunk at the most.
+pub fn max_segments_per_chunk(context: &Map<String, Value>) -> Option<u64> {
+    integer(context, "maxNumSegments").and_then(|value| u64::try_from(value).ok())
 }
 
 /// A flag of the context.

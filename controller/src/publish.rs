@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sarsen_kernel::fault::Fault;
-use sarsen_kernel::query::{ColumnDescriptor, IngestTarget};
+use sarsen_kernel::query::{ColumnDescriptor, IngestTarget, SegmentGranularity, period_name};
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, VersionedChannel, retry};
 use sarsen_proto::v1;
@@ -22,6 +22,8 @@ pub struct Publication<'a> {
     pub columns: &'a [ColumnDescriptor],
     pub segments: Vec<v1::SegmentOutput>,
     pub fail_on_empty: bool,
+    /// Segments of one time chunk at the most.
+    pub max_segments_per_chunk: Option<u64>,
 }
 
 /// Allocations of one publish at most: another ingestion may take the same partition numbers first.
@@ -38,7 +40,8 @@ pub struct Published {
 /// Publishes the segments.
 ///
 /// # Errors
-/// A fault of Druid's: `InsertCannotBeEmpty`, `InsertTimeOutOfBounds`, `InsertCannotAllocateSegment`.
+/// A fault of Druid's: `InsertCannotBeEmpty`, `InsertTimeOutOfBounds`, `InsertCannotAllocateSegment`,
+/// `TooManySegmentsInTimeChunk`.
 pub async fn publish(
     publication: Publication<'_>,
     network: &Network,
@@ -58,6 +61,9 @@ pub async fn publish(
             .entry((interval.start_ms, interval.end_ms))
             .or_default()
             .push(segment.clone());
+    }
+    if let Some(most) = publication.max_segments_per_chunk {
+        check_chunks(&chunks, most, target)?;
     }
     let client = overlord(network, overlord_address).map_err(|error| unknown(&error))?;
     let mut allocation = 1;
@@ -149,6 +155,35 @@ async fn allocate(
         }
     }
     Ok(records)
+}
+
+fn check_chunks(chunks: &Chunks, most: u64, target: &IngestTarget) -> Result<(), Fault> {
+    let counted = chunks
+        .iter()
+        .map(|((start, _), segments)| (*start, u64::try_from(segments.len()).unwrap_or(u64::MAX)));
+    match counted.into_iter().find(|(_, segments)| *segments > most) {
+        None => Ok(()),
+        Some((start_ms, num_segments)) => {
+            let chunk = Interval {
+                start_ms,
+                end_ms: start_ms,
+            }
+            .to_string();
+            Err(Fault::TooManySegmentsInTimeChunk {
+                time_chunk: chunk.split('/').next().unwrap_or_default().to_owned(),
+                num_segments,
+                max_num_segments: most,
+                segment_granularity: granularity_name(&target.segment_granularity),
+            })
+        }
+    }
+}
+
+fn granularity_name(granularity: &SegmentGranularity) -> String {
+    match granularity {
+        SegmentGranularity::All => "ALL".to_owned(),
+        SegmentGranularity::Period(period) => period_name(period).unwrap_or(period).to_owned(),
+    }
 }
 
 fn check_bounds((start_ms, end_ms): (i64, i64), target: &IngestTarget) -> Result<(), Fault> {

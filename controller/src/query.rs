@@ -408,6 +408,7 @@ impl<'a> Query<'a> {
                 columns: &columns,
                 segments,
                 fail_on_empty: context::flag(&context, "failOnEmptyInsert"),
+                max_segments_per_chunk: context::max_segments_per_chunk(&context),
             };
             let published = publish(publication, &environment.network, &environment.overlord).await;
             Aside::Published(published.map(|published| (published, paths)))

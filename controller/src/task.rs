@@ -245,6 +245,9 @@ async fn prepare(
     let mut planned = sarsen_planner::plan(&request)
         .await
         .map_err(|error| context::fault_of(&error))?;
+    let context = context::context(spec)?;
+    let limits = context::limits(&context)?;
+    context::check_arrays(&context, &planned)?;
     splits::list_splits(
         &mut planned.definition,
         &planned.scans,
@@ -253,7 +256,6 @@ async fn prepare(
         &environment.overlord,
     )
     .await?;
-    let limits = context::limits(&context::context(spec)?)?;
     // What breaks a limit is told before any worker is taken.
     ControllerKernel::new(
         planned.definition.clone(),

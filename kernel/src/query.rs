@@ -60,6 +60,27 @@ pub enum SegmentGranularity {
     Period(String),
 }
 
+/// Druid's name of a period in UTC, where it has one.
+pub fn period_name(period: &str) -> Option<&'static str> {
+    Some(match period {
+        "PT1S" => "SECOND",
+        "PT1M" => "MINUTE",
+        "PT5M" => "FIVE_MINUTE",
+        "PT10M" => "TEN_MINUTE",
+        "PT15M" => "FIFTEEN_MINUTE",
+        "PT30M" => "THIRTY_MINUTE",
+        "PT1H" => "HOUR",
+        "PT6H" => "SIX_HOUR",
+        "PT8H" => "EIGHT_HOUR",
+        "P1D" => "DAY",
+        "P1W" => "WEEK",
+        "P1M" => "MONTH",
+        "P3M" => "QUARTER",
+        "P1Y" => "YEAR",
+        _ => return None,
+    })
+}
+
 /// One stage: the same fragment run by several workers over slices of its inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageDefinition {

@@ -122,12 +122,13 @@ fn native_context(context: &Map<String, Value>, statement_time_ms: i64) -> Map<S
         ("startTime".to_owned(), json!(iso(statement_time_ms))),
         ("windowFunctionOperatorTransformation".to_owned(), json!(true)),
     ]);
-    if let Some(finalize) = context
-        .get("finalizeAggregations")
-        .filter(|value| value.is_boolean())
-    {
-        native.insert("finalize".to_owned(), finalize.clone());
-    }
+    // As Java reads a flag: any text but "true" is false.
+    let finalize = match context.get("finalizeAggregations") {
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        Some(Value::Bool(flag)) => *flag,
+        _ => true,
+    };
+    native.insert("finalize".to_owned(), json!(finalize));
     native.extend(context.clone());
     native
 }
@@ -142,6 +143,9 @@ fn tuning_config(planned: &Planned, context: &Map<String, Value>, rows_per_segme
         ),
         ("rowsPerSegment".to_owned(), json!(rows_per_segment)),
     ]);
+    if let Some(segments) = context.get("maxNumSegments").filter(|value| value.is_number()) {
+        config.insert("maxNumSegments".to_owned(), segments.clone());
+    }
     if let Some(index_spec @ Value::Object(_)) = context.get("indexSpec") {
         let mut index_spec = index_spec.clone();
         if let Value::Object(fields) = &mut index_spec {

@@ -2,7 +2,7 @@
 
 use sarsen_kernel::query::{
     ColumnDescriptor, Delivery, IngestTarget, InputDescriptor, ProcessorDescriptor, ProcessorKind, QueryKind,
-    SegmentGranularity, StageInput,
+    SegmentGranularity, StageInput, period_name,
 };
 use sarsen_kernel::report::{QueryReport, ReportStatus, StagePhaseName, StageReport};
 use sarsen_kernel::shuffle::{PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
@@ -312,23 +312,9 @@ pub fn granularity(granularity: &SegmentGranularity) -> Value {
 
 /// Druid's name of a period; those with a name of their own are in UTC.
 pub fn period_granularity(period: &str, zone: &str) -> Value {
-    match period {
-        _ if zone != "UTC" => json!({ "type": "period", "period": period, "timeZone": zone, "origin": null }),
-        "PT1S" => json!("SECOND"),
-        "PT1M" => json!("MINUTE"),
-        "PT5M" => json!("FIVE_MINUTE"),
-        "PT10M" => json!("TEN_MINUTE"),
-        "PT15M" => json!("FIFTEEN_MINUTE"),
-        "PT30M" => json!("THIRTY_MINUTE"),
-        "PT1H" => json!("HOUR"),
-        "PT6H" => json!("SIX_HOUR"),
-        "PT8H" => json!("EIGHT_HOUR"),
-        "P1D" => json!("DAY"),
-        "P1W" => json!("WEEK"),
-        "P1M" => json!("MONTH"),
-        "P3M" => json!("QUARTER"),
-        "P1Y" => json!("YEAR"),
-        other => json!({ "type": "period", "period": other, "timeZone": "UTC", "origin": null }),
+    match period_name(period).filter(|_| zone == "UTC") {
+        Some(name) => json!(name),
+        None => json!({ "type": "period", "period": period, "timeZone": zone, "origin": null }),
     }
 }
 

@@ -10,8 +10,6 @@ pub struct Limits {
     pub max_columns: u64,
     pub max_clustered_by_columns: u64,
     pub max_input_files_per_worker: u64,
-    /// Segments of one time chunk; `None` for any number.
-    pub max_segments_per_chunk: Option<u64>,
     /// Relaunches of one worker number.
     pub worker_relaunches: u32,
     /// Relaunches of all workers together.
@@ -33,7 +31,6 @@ impl Default for Limits {
             max_columns: 2_000,
             max_clustered_by_columns: 1_500,
             max_input_files_per_worker: 10_000,
-            max_segments_per_chunk: None,
             worker_relaunches: 2,
             job_relaunches: 100,
             order_attempts: 8,

@@ -70,6 +70,19 @@ impl SourceContext {
         })
     }
 
+    /// The folder at `path`; `None` when there is none, in a place where there may be one.
+    ///
+    /// # Errors
+    /// When it is not allowed.
+    pub fn check_folder(&self, path: &str) -> Result<Option<PathBuf>, StorageError> {
+        if std::fs::exists(path).unwrap_or(true) {
+            return self.check_path(path).map(Some);
+        }
+        let above = Path::new(path).ancestors().find(|above| above.exists());
+        self.check_path(&above.unwrap_or(Path::new("/")).to_string_lossy())
+            .map(|_| None)
+    }
+
     /// # Errors
     /// When the URL is not allowed.
     pub fn check_url(&self, url: &str) -> Result<(), StorageError> {

@@ -37,7 +37,9 @@ impl InputSource {
                 let glob = Glob::new(filter)
                     .map_err(|error| StorageError::Spec(format!("filter [{filter}]: {error}")))?
                     .compile_matcher();
-                let folder = context.check_path(base_dir)?;
+                let Some(folder) = context.check_folder(base_dir)? else {
+                    return Ok(Vec::new());
+                };
                 let mut found = Vec::new();
                 walk(&folder, &mut |path| {
                     if path.file_name().is_some_and(|name| glob.is_match(name)) {
