@@ -115,10 +115,14 @@ pub fn replaced(intervals: &[(i64, i64)]) -> String {
 
 /// The context of Druid's native query: the user's, with the defaults that Druid adds.
 fn native_context(context: &Map<String, Value>, statement_time_ms: i64) -> Map<String, Value> {
+    let lenient = context.get("mode").and_then(Value::as_str) == Some("nonStrict");
     let mut native = Map::from_iter([
         ("__user".to_owned(), json!("allowAll")),
         ("finalize".to_owned(), json!(true)),
-        ("maxParseExceptions".to_owned(), json!(0)),
+        (
+            "maxParseExceptions".to_owned(),
+            json!(if lenient { -1 } else { 0 }),
+        ),
         ("startTime".to_owned(), json!(iso(statement_time_ms))),
         ("windowFunctionOperatorTransformation".to_owned(), json!(true)),
     ]);
