@@ -56,14 +56,17 @@ pub enum NativeKind {
         /// Name and native type.
         columns: Vec<(String, String)>,
     },
-    GroupBy {
-        dimensions: Vec<Dimension>,
-        aggregations: Vec<Aggregation>,
-        post_aggregations: Vec<PostAggregation>,
-        having: Option<NativeFilter>,
-        /// The dimension that is a time floor of `__time`, where there is one.
-        time: Option<TimeDimension>,
-    },
+    GroupBy(Box<Grouping>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grouping {
+    pub dimensions: Vec<Dimension>,
+    pub aggregations: Vec<Aggregation>,
+    pub post_aggregations: Vec<PostAggregation>,
+    pub having: Option<NativeFilter>,
+    /// The dimension that is a time floor of `__time`, where there is one.
+    pub time: Option<TimeDimension>,
 }
 
 /// A column that an expression in Druid's native language computes.

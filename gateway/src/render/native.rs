@@ -15,7 +15,9 @@ const ROW_FRAME_TYPE: u64 = 19;
 pub fn query(plan: &NativePlan, context: &Map<String, Value>) -> Value {
     let mut context = context.clone();
     context.insert("rowBasedFrameType".to_owned(), json!(ROW_FRAME_TYPE));
-    if let NativeKind::GroupBy { time: Some(time), .. } = &plan.query.kind {
+    if let NativeKind::GroupBy(grouping) = &plan.query.kind
+        && let Some(time) = &grouping.time
+    {
         context.insert("timestampResultField".to_owned(), json!(time.output));
         context.insert(
             "timestampResultFieldGranularity".to_owned(),
@@ -39,7 +41,7 @@ fn native_query(query: &NativeQuery, context: &Map<String, Value>) -> Value {
     };
     let kind = match query.kind {
         NativeKind::Scan { .. } => "scan",
-        NativeKind::GroupBy { .. } => "groupBy",
+        NativeKind::GroupBy(_) => "groupBy",
     };
     put("queryType", Some(json!(kind)));
     put("dataSource", Some(source(&query.source, context)));
@@ -69,26 +71,24 @@ fn native_query(query: &NativeQuery, context: &Map<String, Value>) -> Value {
             put("granularity", all);
             put("legacy", Some(json!(false)));
         }
-        NativeKind::GroupBy {
-            dimensions,
-            aggregations,
-            post_aggregations,
-            having,
-            ..
-        } => {
+        NativeKind::GroupBy(grouping) => {
             put("filter", filter);
             put("granularity", all);
-            put("dimensions", Some(dimensions.iter().map(dimension).collect()));
+            put(
+                "dimensions",
+                Some(grouping.dimensions.iter().map(dimension).collect()),
+            );
             let some = |values: Vec<Value>| (!values.is_empty()).then_some(Value::Array(values));
             put(
                 "aggregations",
-                some(aggregations.iter().map(aggregation).collect()),
+                some(grouping.aggregations.iter().map(aggregation).collect()),
             );
             put(
                 "postAggregations",
-                some(post_aggregations.iter().map(post_aggregation).collect()),
+                some(grouping.post_aggregations.iter().map(post_aggregation).collect()),
             );
-            let having = having
+            let having = grouping
+                .having
                 .as_ref()
                 .map(|having| json!({ "type": "filter", "filter": self::filter(having), "finalize": true }));
             put("having", having);

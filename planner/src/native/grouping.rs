@@ -10,7 +10,7 @@ use super::columns::{Columns, plain, unused_prefix};
 use super::expression::{text, type_of};
 use super::filter::{all, conjuncts, filter};
 use super::{
-    Aggregation, Dimension, Fold, NativeFilter, NativeKind, PostAggregation, TimeDimension, VirtualColumn,
+    Aggregation, Dimension, Fold, Grouping, NativeKind, PostAggregation, TimeDimension, VirtualColumn,
 };
 
 /// A grouping whose inputs are over the query's base columns.
@@ -58,11 +58,7 @@ pub fn group(partial: &mut Partial, keys: Vec<Expr>, folds: Vec<Expr>) -> Option
 
 /// A grouping with native names.
 pub struct Grouped {
-    dimensions: Vec<Dimension>,
-    aggregations: Vec<Aggregation>,
-    post_aggregations: Vec<PostAggregation>,
-    having: Option<NativeFilter>,
-    time: Option<TimeDimension>,
+    grouping: Grouping,
     posts: usize,
 }
 
@@ -74,7 +70,7 @@ impl Grouped {
             return Some((name.to_owned(), native));
         }
         let expression = text(expr, &group.schema)?;
-        for known in &self.post_aggregations {
+        for known in &self.grouping.post_aggregations {
             if let PostAggregation::Expression(known) = known
                 && known.expression == expression
             {
@@ -83,7 +79,8 @@ impl Grouped {
         }
         let name = format!("p{}", self.posts);
         self.posts += 1;
-        self.post_aggregations
+        self.grouping
+            .post_aggregations
             .push(PostAggregation::Expression(VirtualColumn {
                 name: name.clone(),
                 expression,
@@ -93,46 +90,42 @@ impl Grouped {
     }
 
     pub fn kind(self) -> NativeKind {
-        NativeKind::GroupBy {
-            dimensions: self.dimensions,
-            aggregations: self.aggregations,
-            post_aggregations: self.post_aggregations,
-            having: self.having,
-            time: self.time,
-        }
+        NativeKind::GroupBy(Box::new(self.grouping))
     }
 }
 
 /// Names the inputs of a group among `columns`; `replace` puts constants for columns that the filter holds to one value.
 pub fn finish(group: &Group, columns: &mut Columns<'_>, replace: &dyn Fn(&Expr) -> Expr) -> Option<Grouped> {
-    let mut grouped = Grouped {
+    let mut grouping = Grouping {
         dimensions: Vec::new(),
         aggregations: Vec::new(),
         post_aggregations: Vec::new(),
         having: None,
         time: None,
-        posts: 0,
     };
     let names: Vec<&String> = group.schema.fields().iter().map(|field| field.name()).collect();
     for (position, (key, output)) in group.keys.iter().zip(&names).enumerate() {
         let key = replace(key);
         let (column, native_type) = columns.column(&key)?;
-        if grouped.time.is_none() {
-            grouped.time = time_floor(&key, output, position);
+        if grouping.time.is_none() {
+            grouping.time = time_floor(&key, output, position);
         }
-        grouped.dimensions.push(Dimension {
+        grouping.dimensions.push(Dimension {
             column,
             output: (*output).clone(),
             native_type,
         });
     }
     for (fold, name) in group.folds.iter().zip(names.iter().skip(group.keys.len())) {
-        aggregate(fold, name, columns, &mut grouped)?;
+        aggregate(fold, name, columns, &mut grouping)?;
     }
     let mut over_group = Columns::new(&group.schema);
-    grouped.having = all(&group.having, &mut over_group)?;
+    grouping.having = all(&group.having, &mut over_group)?;
     // A condition on an expression of aggregates needs a virtual column, which HAVING has not.
-    over_group.made.is_empty().then_some(grouped)
+    over_group
+        .made
+        .is_empty()
+        .then_some(Grouped { grouping, posts: 0 })
 }
 
 fn time_floor(key: &Expr, output: &str, position: usize) -> Option<TimeDimension> {
@@ -153,7 +146,7 @@ fn time_floor(key: &Expr, output: &str, position: usize) -> Option<TimeDimension
     })
 }
 
-fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouped: &mut Grouped) -> Option<()> {
+fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouping: &mut Grouping) -> Option<()> {
     let Expr::AggregateFunction(function) = fold else {
         return None;
     };
@@ -176,7 +169,7 @@ fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouped: &mut G
     match (function.func.name(), function.params.distinct) {
         ("count", false) => {
             let counted = count(name, function, columns)?;
-            grouped.aggregations.push(filtered(name, counted));
+            grouping.aggregations.push(filtered(name, counted));
         }
         ("count", true) | ("approx_count_distinct" | "approx_count_distinct_builtin", _) => {
             let (column, native_type) = columns.column(argument?)?;
@@ -185,7 +178,7 @@ fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouped: &mut G
                 column,
                 native_type,
             };
-            grouped.aggregations.push(filtered(name, distinct));
+            grouping.aggregations.push(filtered(name, distinct));
         }
         (function_name @ ("sum" | "min" | "max"), false) => {
             let kind = match function_name {
@@ -194,7 +187,7 @@ fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouped: &mut G
                 _ => Fold::Max,
             };
             let folded = number_fold(name, kind, argument?, columns)?;
-            grouped.aggregations.push(filtered(name, folded));
+            grouping.aggregations.push(filtered(name, folded));
         }
         ("avg", false) => {
             let (dividend, divisor) = (format!("{name}:sum"), format!("{name}:count"));
@@ -204,9 +197,9 @@ fn aggregate(fold: &Expr, name: &str, columns: &mut Columns<'_>, grouped: &mut G
                 "DOUBLE".clone_into(native_type);
             }
             let counted = count(&divisor, function, columns)?;
-            grouped.aggregations.push(filtered(&dividend, sum));
-            grouped.aggregations.push(filtered(&divisor, counted));
-            grouped.post_aggregations.push(PostAggregation::Quotient {
+            grouping.aggregations.push(filtered(&dividend, sum));
+            grouping.aggregations.push(filtered(&divisor, counted));
+            grouping.post_aggregations.push(PostAggregation::Quotient {
                 name: name.to_owned(),
                 dividend,
                 divisor,

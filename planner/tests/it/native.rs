@@ -42,15 +42,10 @@ async fn a_grouping_names_dimensions_and_aggregates() {
         "SELECT country, COUNT(*) AS c, SUM(x) AS s FROM events GROUP BY 1 HAVING COUNT(*) > 2 ORDER BY 2 DESC LIMIT 3",
     )
     .await;
-    let NativeKind::GroupBy {
-        dimensions,
-        aggregations,
-        having,
-        ..
-    } = &plan.query.kind
-    else {
+    let NativeKind::GroupBy(grouping) = &plan.query.kind else {
         panic!("not a grouping: {plan:?}");
     };
+    let (dimensions, aggregations, having) = (&grouping.dimensions, &grouping.aggregations, &grouping.having);
     assert_eq!(
         (dimensions[0].column.as_str(), dimensions[0].output.as_str()),
         ("country", "d0")
