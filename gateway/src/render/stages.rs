@@ -175,10 +175,15 @@ pub fn intervals_json(intervals: &[(i64, i64)]) -> Value {
 
 /// `start/end`
 pub fn interval(start: i64, end: i64) -> String {
-    if (start, end) == sarsen_planner::intervals::ETERNITY {
-        return ETERNITY.to_owned();
-    }
-    format!("{}/{}", iso(start), iso(end))
+    let (first, last) = sarsen_planner::intervals::ETERNITY;
+    // No calendar of ours reaches the ends of time.
+    let (first_text, last_text) = ETERNITY.split_once('/').unwrap_or_default();
+    let text = |ms: i64| match ms {
+        ms if ms == first => first_text.to_owned(),
+        ms if ms == last => last_text.to_owned(),
+        ms => iso(ms),
+    };
+    format!("{}/{}", text(start), text(end))
 }
 
 fn processor(processor: &ProcessorDescriptor, inputs: &[StageInput]) -> Value {
@@ -389,4 +394,22 @@ fn shuffle_spec(shuffle: &ShuffleSpec) -> Value {
         rendered.insert(name.to_owned(), value);
     }
     Value::Object(rendered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interval;
+
+    #[test]
+    fn an_interval_may_be_open_at_one_end() {
+        let (first, last) = sarsen_planner::intervals::ETERNITY;
+        assert_eq!(
+            interval(first, 0),
+            "-146136543-09-08T08:23:32.096Z/1970-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            interval(0, last),
+            "1970-01-01T00:00:00.000Z/146140482-04-24T15:36:27.903Z"
+        );
+    }
 }
