@@ -90,6 +90,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         memory_limit: None,
         spill_dir: None,
         extern_allow: Vec::new(),
+        members: Vec::new(),
+        leader: None,
     };
     let controller = sarsen_controller::Options {
         data_dir: options.data_dir.clone(),

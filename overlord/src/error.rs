@@ -2,6 +2,7 @@
 
 use tonic::{Code, Status};
 
+use crate::coordination::Refusal;
 use crate::ids::TaskId;
 use crate::metadata::StoreError;
 
@@ -49,6 +50,10 @@ pub enum RequestError {
     Conflict(String),
     #[error("{0}")]
     Invalid(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("this Overlord does not lead; {leader} does")]
+    NotLeader { leader: String },
     #[error("the metadata store failed: {0}")]
     Store(StoreError),
     #[error("deep storage failed: {0}")]
@@ -76,11 +81,13 @@ impl From<RequestError> for Status {
             RequestError::TaskEnded(_) | RequestError::StaleEpoch { .. } | RequestError::Conflict(_) => {
                 Code::FailedPrecondition
             }
+            RequestError::Refused(_) => Code::PermissionDenied,
             RequestError::NoSlots { .. } => Code::ResourceExhausted,
             RequestError::Invalid(_) => Code::InvalidArgument,
-            RequestError::Store(_) | RequestError::Reports(_) | RequestError::ShuttingDown => {
-                Code::Unavailable
-            }
+            RequestError::Store(_)
+            | RequestError::Reports(_)
+            | RequestError::ShuttingDown
+            | RequestError::NotLeader { .. } => Code::Unavailable,
             RequestError::Internal(_) => Code::Internal,
         };
         Status::new(code, error.to_string())

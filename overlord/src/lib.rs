@@ -2,11 +2,12 @@
 //! tables with their publish transaction, and the reports of ended tasks.
 //!
 //! [`service`] is the edge and owns the process; `handler` carries out one request each over [`state`] (one mutex, never
-//! held over an await), [`metadata`] (SQLite) and `reports` (deep storage). What is decided is decided by pure code:
-//! [`locks`], [`slots`], [`queue`], [`membership`]. `dispatch` alone talks to controllers.
+//! held over an await), [`metadata`] (SQLite or PostgreSQL) and `reports` (deep storage). What is decided is decided by pure code:
+//! [`locks`], [`slots`], [`queue`], [`membership`] (over [`coordination`]). `dispatch` alone talks to controllers.
 //!
 //! Deliberately absent: SQL, plans, rows, and any knowledge of what a query does.
 
+pub mod coordination;
 mod dispatch;
 mod error;
 mod handler;

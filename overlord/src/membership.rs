@@ -1,18 +1,13 @@
-//! Who is alive: nodes by their heartbeats, in memory.
+//! The live nodes, and how far each may be used.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sarsen_proto::v1;
 
+use crate::coordination::{Coordination, Heartbeats, Refusal};
 use crate::ids::NodeId;
 use crate::slots::WorkerNode;
-
-/// A node without a heartbeat for so long is dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(5);
-
-/// Time between two sweeps above which this process itself was stopped, and silence proves nothing.
-const OWN_PAUSE: Duration = Duration::from_secs(2);
 
 /// How far the Overlord knows what a controller process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +20,6 @@ enum Listing {
 #[derive(Debug)]
 struct Member {
     node: v1::Node,
-    seen: Instant,
     listing: Listing,
     /// A call to it failed and it has not been heard of since.
     suspect: bool,
@@ -40,56 +34,75 @@ pub struct Beat {
 }
 
 /// The live nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Members {
     nodes: HashMap<NodeId, Member>,
-    swept: Option<Instant>,
+    coordination: Box<dyn Coordination>,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Members::new(Box::new(Heartbeats::default()))
+    }
 }
 
 impl Members {
+    /// Nobody yet; `coordination` says who joins and leaves.
+    pub fn new(coordination: Box<dyn Coordination>) -> Self {
+        Members {
+            nodes: HashMap::new(),
+            coordination,
+        }
+    }
+
     /// Takes note of a heartbeat.
-    pub fn beat(&mut self, node: v1::Node, now: Instant) -> Beat {
+    ///
+    /// # Errors
+    /// From a process that does not belong to this cluster.
+    pub fn beat(&mut self, node: v1::Node, now: Instant) -> Result<Beat, Refusal> {
+        self.coordination.alive(&node, now)?;
         let id = NodeId::from(node.node_id.as_str());
         if let Some(member) = self.nodes.get_mut(&id) {
-            member.seen = now;
             member.suspect = false;
             member.node = node;
-            return Beat::default();
+            return Ok(Beat::default());
         }
-        let replaced =
-            self.take(|member| member.node.address == node.address && member.node.role == node.role);
+        let same_place =
+            |member: &Member| member.node.address == node.address && member.node.role == node.role;
+        let replaced = self.take(|_, member| same_place(member));
         self.nodes.insert(
             id,
             Member {
                 node,
-                seen: now,
                 listing: Listing::Unknown,
                 suspect: false,
             },
         );
-        Beat {
+        Ok(Beat {
             joined: true,
             replaced,
-        }
+        })
     }
 
-    /// Removes the nodes that are dead, and answers them.
+    /// Removes the nodes that are gone, and answers them.
     pub fn sweep(&mut self, now: Instant) -> Vec<v1::Node> {
-        let paused = self
-            .swept
-            .is_some_and(|swept| now.saturating_duration_since(swept) > OWN_PAUSE);
-        self.swept = Some(now);
-        if paused {
-            self.nodes.values_mut().for_each(|member| member.seen = now);
-        }
-        self.take(|member| now.saturating_duration_since(member.seen) >= DEAD_AFTER)
+        let known: Vec<NodeId> = self.nodes.keys().cloned().collect();
+        let gone = self.coordination.gone(&known, now);
+        self.take(|id, _| gone.contains(id))
     }
 
-    fn take(&mut self, gone: impl Fn(&Member) -> bool) -> Vec<v1::Node> {
-        self.nodes
-            .extract_if(|_, member| gone(member))
-            .map(|(_, member)| member.node)
-            .collect()
+    fn take(&mut self, gone: impl Fn(&NodeId, &Member) -> bool) -> Vec<v1::Node> {
+        let taken: Vec<(NodeId, Member)> = self.nodes.extract_if(|id, member| gone(id, member)).collect();
+        let forgotten = taken.into_iter().map(|(id, member)| {
+            self.coordination.forget(&id);
+            member.node
+        });
+        forgotten.collect()
+    }
+
+    /// Address of the Overlord that leads; `None` when it is this one.
+    pub fn other_leader(&self) -> Option<&str> {
+        self.coordination.other_leader()
     }
 
     /// All live nodes, by role and address.
@@ -170,7 +183,10 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::coordination::DEAD_AFTER;
 
     fn node(id: &str, address: &str) -> v1::Node {
         let role = v1::Role::Worker.into();
@@ -187,11 +203,11 @@ mod tests {
     fn a_silent_node_is_dead_after_five_seconds() {
         let start = Instant::now();
         let mut members = Members::default();
-        assert!(members.beat(node("a", "one"), start).joined);
+        assert!(members.beat(node("a", "one"), start).unwrap().joined);
         for second in 1..5 {
             let now = start + Duration::from_secs(second);
             assert!(members.sweep(now).is_empty());
-            assert!(!members.beat(node("a", "one"), start).joined);
+            assert!(!members.beat(node("a", "one"), start).unwrap().joined);
         }
         assert_eq!(members.sweep(start + DEAD_AFTER).len(), 1);
         assert!(members.all().is_empty());
@@ -201,7 +217,7 @@ mod tests {
     fn silence_while_the_overlord_itself_stood_still_kills_nobody() {
         let start = Instant::now();
         let mut members = Members::default();
-        members.beat(node("a", "one"), start);
+        members.beat(node("a", "one"), start).unwrap();
         assert!(members.sweep(start).is_empty());
         assert!(members.sweep(start + Duration::from_secs(60)).is_empty());
     }
@@ -210,8 +226,8 @@ mod tests {
     fn a_new_process_at_an_address_replaces_the_old_one() {
         let start = Instant::now();
         let mut members = Members::default();
-        members.beat(node("a", "one"), start);
-        let beat = members.beat(node("b", "one"), start);
+        members.beat(node("a", "one"), start).unwrap();
+        let beat = members.beat(node("b", "one"), start).unwrap();
         assert!(beat.joined);
         assert_eq!(beat.replaced.len(), 1);
         assert_eq!(members.all().len(), 1);

@@ -12,6 +12,7 @@ mod segments;
 mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
@@ -36,6 +37,8 @@ pub enum StoreError {
         "the store was written by a later version of Sarsen: its schema has number {found}, this one knows {known}"
     )]
     TooNew { found: i64, known: i64 },
+    #[error("another Overlord leads: this one's term is {ours}, the store's {current}")]
+    Fenced { ours: i64, current: i64 },
     /// Somebody else changed what the request relies on.
     #[error("{0}")]
     Conflict(String),
@@ -55,31 +58,62 @@ pub struct Store {
     writer: AnyPool,
     reader: AnyPool,
     catalog: Arc<Mutex<CatalogCache>>,
+    /// The term under which this process leads; 0 before it does.
+    term: Arc<AtomicI64>,
 }
 
 /// Key of the advisory lock that a writing transaction holds in PostgreSQL.
 const WRITE_LOCK: i64 = 0x5361_7273_656e;
 
 impl Store {
+    /// Begins to lead: nobody who led before writes any more. Answers the term.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lead(&self) -> Result<u64, StoreError> {
+        let mut tx = begin_write(&self.writer, self.dialect).await?;
+        let term: i64 = sqlx::query_scalar("UPDATE leadership SET term = term + 1 RETURNING term")
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        self.term.store(term, Ordering::SeqCst);
+        Ok(uint(term))
+    }
+
     /// A transaction that holds the write lock from its start, so that what it reads stays true until it commits.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when another Overlord leads.
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        match self.dialect {
-            Dialect::Sqlite => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
-            Dialect::Postgres => {
-                let mut tx = self.writer.begin().await?;
-                sqlx::query("SELECT pg_advisory_xact_lock($1) IS NULL")
-                    .bind(WRITE_LOCK)
-                    .execute(&mut *tx)
-                    .await?;
-                Ok(tx)
-            }
+        let mut tx = begin_write(&self.writer, self.dialect).await?;
+        let current: i64 = sqlx::query_scalar("SELECT term FROM leadership")
+            .fetch_one(&mut *tx)
+            .await?;
+        let ours = self.term.load(Ordering::SeqCst);
+        if ours != current {
+            return Err(StoreError::Fenced { ours, current });
         }
+        Ok(tx)
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+    }
+}
+
+async fn begin_write(writer: &AnyPool, dialect: Dialect) -> Result<Transaction<'static, Any>, StoreError> {
+    match dialect {
+        Dialect::Sqlite => Ok(writer.begin_with("BEGIN IMMEDIATE").await?),
+        Dialect::Postgres => {
+            let mut tx = writer.begin().await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1) IS NULL")
+                .bind(WRITE_LOCK)
+                .execute(&mut *tx)
+                .await?;
+            Ok(tx)
+        }
     }
 }
 

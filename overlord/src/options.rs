@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::coordination::{Coordination, Fixed, Heartbeats};
 use crate::error::OverlordError;
 use crate::metadata::MetadataUrl;
 
@@ -22,6 +23,13 @@ pub struct Options {
     /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
+    /// Address of a controller or worker that may take part (HOST:PORT); may be repeated. Given any, membership is fixed:
+    /// others are refused, and a member that is silent stays one. Without, whoever sends heartbeats is a member.
+    #[arg(long = "member", env = "SARSEN_MEMBERS", value_delimiter = ',')]
+    pub members: Vec<String>,
+    /// Address of the Overlord that leads, where that is another one: this one refuses every call and names it.
+    #[arg(long, env = "SARSEN_LEADER")]
+    pub leader: Option<String>,
     /// Accepted by every role; the Overlord needs little.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,
@@ -34,6 +42,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// Who takes part and who leads.
+    pub fn coordination(&self) -> Box<dyn Coordination> {
+        if self.members.is_empty() && self.leader.is_none() {
+            Box::new(Heartbeats::default())
+        } else {
+            Box::new(Fixed::new(self.members.iter().cloned(), self.leader.clone()))
+        }
+    }
+
     /// Where the metadata store is.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::error::OverlordError;
+use crate::error::{OverlordError, RequestError};
+use crate::membership::Members;
 use crate::metadata::Store;
 use crate::options::Options;
 use crate::overlord::Overlord;
@@ -52,6 +53,14 @@ pub async fn start(
         path: folder.display().to_string(),
         reason: error.to_string(),
     })?;
+    let members = Members::new(options.coordination());
+    match members.other_leader() {
+        Some(leader) => tracing::info!(leader, "follows another Overlord"),
+        None => {
+            let term = store.lead().await.map_err(opening)?;
+            tracing::info!(term, "leads");
+        }
+    }
     let next_seq = store.next_seq().await.map_err(opening)?;
     let open = store.open_tasks().await.map_err(opening)?;
     let (address, binding) = network
@@ -62,12 +71,14 @@ pub async fn start(
             error,
         })?;
     tracing::info!(address, tasks = open.len(), metadata = %metadata, "overlord is up");
-    let state = State::restore(next_seq, open, Instant::now(), now_ms());
+    let state = State::restore(members, next_seq, open, Instant::now(), now_ms());
     let overlord = Overlord::new(state, store, reports, network, shutdown.clone());
     let service = OverlordServer::new(Service(Arc::clone(&overlord)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = tonic::service::RoutesBuilder::default();
+    let leads = LeadsOrRefuses(Arc::clone(&overlord));
+    let service = tonic::service::interceptor::InterceptedService::new(service, leads);
     routes.add_service(tonic::service::interceptor::InterceptedService::new(
         service,
         CheckVersion,
@@ -112,6 +123,22 @@ pub async fn run(
 ) -> Result<(), OverlordError> {
     let started = start(options, network, shutdown).await?;
     started.done.await.unwrap_or(Ok(()))
+}
+
+/// An Overlord that does not lead answers nothing but who does.
+#[derive(Debug, Clone)]
+struct LeadsOrRefuses(Arc<Overlord>);
+
+impl tonic::service::Interceptor for LeadsOrRefuses {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        match self.0.state().members.other_leader() {
+            None => Ok(request),
+            Some(leader) => Err(RequestError::NotLeader {
+                leader: leader.to_owned(),
+            }
+            .into()),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

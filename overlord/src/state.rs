@@ -115,8 +115,9 @@ pub struct State {
 
 impl State {
     /// Starts from the tasks that the store knows as not ended.
-    pub fn restore(next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) -> State {
+    pub fn restore(members: Members, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) -> State {
         let mut state = State {
+            members,
             next_seq,
             ..State::default()
         };

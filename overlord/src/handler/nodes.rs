@@ -20,7 +20,13 @@ impl Overlord {
         let id = NodeId::from(node.node_id.as_str());
         let (beat, ask) = {
             let mut state = self.state();
-            let beat = state.members.beat(node.clone(), Instant::now());
+            let beat = state
+                .members
+                .beat(node.clone(), Instant::now())
+                .map_err(|refusal| {
+                    tracing::warn!(node = node.node_id, %refusal, "refused a node");
+                    RequestError::Refused(refusal)
+                })?;
             (beat, state.members.begin_listing(&id))
         };
         if beat.joined {

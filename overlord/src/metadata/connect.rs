@@ -82,6 +82,7 @@ impl Store {
             writer,
             reader,
             catalog: Arc::default(),
+            term: Arc::default(),
         };
         store.warm_catalog().await?;
         Ok(store)

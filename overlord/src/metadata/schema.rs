@@ -2,15 +2,24 @@
 
 use sqlx::{AnyPool, Executor};
 
-use super::{Dialect, StoreError};
+use super::{Dialect, StoreError, begin_write};
 
-/// What each version of the schema added, oldest first; never changed once it was released. `{bytes}` and `{serial}` are
+/// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, LEADERSHIP];
+
+/// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
+const LEADERSHIP: &str = "
+CREATE TABLE leadership (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    term BIGINT NOT NULL
+);
+INSERT INTO leadership VALUES (1, 0);
+";
 
 /// Runs the migrations that the store has not seen.
 pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin_write(pool, dialect).await?;
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .await?;
     let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")

@@ -89,6 +89,7 @@ impl Store {
     /// # Errors
     /// When the store fails, or knows the task.
     pub async fn insert_task(&self, task: OpenTask<'_>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO tasks VALUES ($1, $2, $3, $4, $5, $6, $7, $8, -1, '', $9)")
             .bind(int(task.seq))
             .bind(task.task_id.as_str())
@@ -99,9 +100,9 @@ impl Store {
             .bind(task.created_ms)
             .bind(task.started_ms)
             .bind(task.spec.encode_to_vec())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Writes that a controller is about to be given the task; false when the task has ended.
@@ -117,14 +118,16 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql =
             "UPDATE tasks SET epoch = $1, location = $2, started_ms = $3 WHERE task_id = $4 AND state = $5";
+        let mut tx = self.begin().await?;
         let done = sqlx::query(sql)
             .bind(int(epoch))
             .bind(location)
             .bind(started_ms)
             .bind(task.as_str())
             .bind(i32::from(v1::TaskState::Pending))
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -260,12 +263,13 @@ impl Store {
     pub async fn put_checkpoint(&self, task: &TaskId, epoch: u64, state: &[u8]) -> Result<(), StoreError> {
         let sql = "INSERT INTO checkpoints VALUES ($1, $2, $3) ON CONFLICT (task_id) DO UPDATE \
                    SET epoch = excluded.epoch, state = excluded.state WHERE excluded.epoch >= checkpoints.epoch";
+        let mut tx = self.begin().await?;
         sqlx::query(sql)
             .bind(task.as_str())
             .bind(int(epoch))
             .bind(state)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }

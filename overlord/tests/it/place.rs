@@ -15,6 +15,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// Runs SQL behind the store's back.
+    pub async fn execute(&self, sql: &str) {
+        use sqlx::{Connection, Executor};
+        let url = match &self.url {
+            MetadataUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
+            MetadataUrl::Postgres(url) => url.clone(),
+        };
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        connection.execute(sqlx::raw_sql(sql)).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Place {

@@ -14,7 +14,7 @@ fn join(state: &mut State, name: &str, slots: u32) {
         slots,
         ..Default::default()
     };
-    state.members.beat(node, Instant::now());
+    state.members.beat(node, Instant::now()).unwrap();
     state.members.listed(&NodeId::from(name));
 }
 

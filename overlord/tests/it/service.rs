@@ -66,6 +66,10 @@ struct Cluster {
 
 impl Cluster {
     async fn open(folder: &Path) -> Cluster {
+        Cluster::open_with(folder, &[], None).await
+    }
+
+    async fn open_with(folder: &Path, members: &[&str], leader: Option<&str>) -> Cluster {
         let (network, stop) = (Network::default(), CancellationToken::new());
         let options = Options {
             data_dir: folder.to_owned(),
@@ -75,6 +79,8 @@ impl Cluster {
             memory_limit: None,
             extern_allow: Vec::new(),
             spill_dir: None,
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+            leader: leader.map(str::to_owned),
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();
@@ -100,6 +106,16 @@ impl Cluster {
     }
 
     async fn join(&mut self, name: &str, address: &str, role: v1::Role, slots: u32) {
+        assert!(self.beat(name, address, role, slots).await.unwrap().ready);
+    }
+
+    async fn beat(
+        &mut self,
+        name: &str,
+        address: &str,
+        role: v1::Role,
+        slots: u32,
+    ) -> Result<v1::HeartbeatReply, Status> {
         let node = v1::Node {
             node_id: name.to_owned(),
             role: role.into(),
@@ -107,12 +123,8 @@ impl Cluster {
             version: String::new(),
             slots,
         };
-        let reply = self
-            .client
-            .heartbeat(v1::HeartbeatRequest { node: Some(node) })
-            .await
-            .unwrap();
-        assert!(reply.into_inner().ready);
+        let request = v1::HeartbeatRequest { node: Some(node) };
+        Ok(self.client.heartbeat(request).await?.into_inner())
     }
 
     async fn submit(&mut self, spec: v1::TaskSpec) -> Result<v1::SubmitTaskReply, Status> {
@@ -346,5 +358,32 @@ async fn slots_are_waited_for_and_come_back_with_the_end_of_a_task() {
     cluster.complete("query-a", 1).await.unwrap();
     let taken = waiting.await.unwrap().unwrap().into_inner();
     assert_eq!(taken.assignments.len(), 2);
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn a_fixed_membership_takes_in_only_its_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::open_with(folder.path(), &["inproc://known"], None).await;
+    cluster.join("known", "inproc://known", v1::Role::Worker, 2).await;
+    let stranger = cluster
+        .beat("stranger", "inproc://stranger", v1::Role::Worker, 2)
+        .await
+        .unwrap_err();
+    assert_eq!(stranger.code(), Code::PermissionDenied);
+    assert!(stranger.message().contains("inproc://stranger"), "{stranger}");
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn an_overlord_that_does_not_lead_names_who_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::open_with(folder.path(), &[], Some("10.0.0.1:8081")).await;
+    let refused = cluster
+        .submit(spec("q", v1::StatementKind::Select))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("http://10.0.0.1:8081"), "{refused}");
     cluster.close().await;
 }

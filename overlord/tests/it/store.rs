@@ -97,6 +97,13 @@ async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAlloc
     given
 }
 
+/// Opens a store to write to it.
+async fn leading(place: &Place) -> Store {
+    let store = Store::open(&place.url).await.unwrap();
+    store.lead().await.unwrap();
+    store
+}
+
 /// Runs the same test over every kind of store, each empty.
 macro_rules! on_every_store {
     ($(async fn $name:ident($place:ident: &Place, $store:ident: Store) $body:block)*) => {$(
@@ -108,13 +115,13 @@ macro_rules! on_every_store {
             #[tokio::test]
             async fn in_sqlite() {
                 let place = Place::sqlite();
-                test(&place, Store::open(&place.url).await.unwrap()).await;
+                test(&place, leading(&place).await).await;
             }
 
             #[tokio::test]
             async fn in_postgres() {
                 let place = Place::postgres(stringify!($name)).await;
-                test(&place, Store::open(&place.url).await.unwrap()).await;
+                test(&place, leading(&place).await).await;
             }
         }
     )*};
@@ -299,5 +306,35 @@ on_every_store! {
         assert_eq!((open.len(), open[0].seq, open[0].epoch), (1, 7, 1));
         assert_eq!(store.next_seq().await.unwrap(), 8);
         assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);
+    }
+
+    async fn a_new_leader_fences_the_old_one(place: &Place, store: Store) {
+        let task = add_task(&store, "q", 1).await;
+        let successor = leading(place).await;
+        let refused = publish(&store, &task, None, vec![segment(day(0), "v1", 0, &[])]).await;
+        assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+        let end = TaskEnd {
+            state: v1::TaskState::Success,
+            started_ms: 1,
+            duration_ms: 1,
+            error: String::new(),
+        };
+        assert!(store.finish_task(&task, None, &end).await.is_err());
+        assert!(store.put_checkpoint(&task, 1, b"late").await.is_err());
+        assert!(successor.finish_task(&task, None, &end).await.unwrap());
+    }
+
+    async fn a_store_of_the_first_schema_is_brought_up_to_date(place: &Place, store: Store) {
+        let task = add_task(&store, "old", 3).await;
+        append(&store, &task, day(0)).await;
+        store.close().await;
+        place.execute("DROP TABLE leadership; DELETE FROM schema_version WHERE version > 1").await;
+        let store = leading(place).await;
+        assert_eq!(store.next_seq().await.unwrap(), 4);
+        assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);
+        add_task(&store, "new", 4).await;
+        place.execute("UPDATE schema_version SET version = 99 WHERE version > 1").await;
+        let error = Store::open(&place.url).await.unwrap_err();
+        assert!(error.to_string().contains("later version"), "{error}");
     }
 }
