@@ -84,9 +84,20 @@ impl std::fmt::Display for Shown<'_, String> {
     }
 }
 
+/// `{field:#}` groups thousands by commas.
 impl std::fmt::Display for Shown<'_, u64> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
+        if !f.alternate() {
+            return write!(f, "{}", self.0);
+        }
+        let digits = self.0.to_string();
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +154,7 @@ faults! {
     TooManyAttemptsForWorker { max_per_worker_relaunch_count: u64 => "maxPerWorkerRelaunchCount", task_id: String => "taskId", worker_number: u64 => "workerNumber", root_error_message: String => "rootErrorMessage" }
         "Worker[{worker_number}] exceeded max relaunch count of {max_per_worker_relaunch_count} for task[{task_id}]. Latest failure reason: {root_error_message}.";
     TooManyBuckets { max_buckets: u64 => "maxBuckets" }
-        "Too many partition buckets (max = {max_buckets}); try breaking your query up into smaller queries or using a wider PARTITIONED BY";
+        "Too many partition buckets (max = {max_buckets:#}); try breaking your query up into smaller queries or using a wider PARTITIONED BY";
     TooManyClusteredByColumns { num_columns: u64 => "numColumns", max_columns: u64 => "maxColumns", stage: u64 => "stage" }
         "Too many cluster by columns present in stage [{stage}] (requested = {num_columns}, max = {max_columns})";
     TooManyColumns { num_columns: u64 => "numColumns", max_columns: u64 => "maxColumns" }
@@ -214,7 +225,7 @@ mod tests {
         assert!(
             fault
                 .message()
-                .starts_with("Too many partition buckets (max = 5000)")
+                .starts_with("Too many partition buckets (max = 5,000)")
         );
     }
 }
