@@ -209,8 +209,8 @@ fn three_workers_answer_what_duckdb_and_datafusion_answer() {
     let extended = write_json(
         folder.path(),
         "extended",
-        &["t", "a"],
-        &plain.answer("SELECT __time, n FROM events"),
+        &["t", "a", "k"],
+        &plain.answer("SELECT __time, n, CASE WHEN n < 0 OR n >= 1000000 THEN n END FROM events"),
     );
     for question in &mut questions {
         let files = serde_json::to_string(&extended).unwrap();

@@ -90,6 +90,11 @@ const SPECIAL: &[Special] = &[
         "SELECT n % 3, date_trunc('hour', __time) FROM events",
         "SELECT n % 3, date_trunc('hour', __time) FROM events",
     ),
+    worded(
+        "extern-join",
+        "SELECT e.n, x.a FROM events e LEFT JOIN (SELECT CASE WHEN n < 0 OR n >= 1000000 THEN n END AS k, CAST(n AS VARCHAR) AS a FROM events) x ON e.n = x.k",
+        "SELECT e.n, x.a FROM events e LEFT JOIN (SELECT CASE WHEN n < 0 OR n >= 1000000 THEN n END AS k, CAST(n AS VARCHAR) AS a FROM events) x ON e.n = x.k",
+    ),
     worded("extern", "SELECT 1 AS a, 'x' AS b", "SELECT 1 AS a, 'x' AS b"),
     Special {
         name: "replace-where",
