@@ -4,7 +4,7 @@ SHELL := /bin/bash
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-setup: ## install what a build needs (C compiler, linker) with the system's package manager
+setup: ## install what a build and the tests need (C compiler, Python packages)
 	@./tools/setup.sh
 
 demo: setup ## build, then ingest and join real TPC-H data through a standalone

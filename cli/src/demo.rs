@@ -46,6 +46,7 @@ pub fn run(options: &Options) -> Outcome {
     let server = standalone::Options {
         data_dir: options.data_dir.clone(),
         http_addr: options.http_addr.clone(),
+        workers: 1,
         slots: 4,
         extern_allow: Vec::new(),
         memory_limit: None,

@@ -10,12 +10,17 @@ pub fn network() -> Network {
     Network::default()
 }
 
+/// Address space for a thread's stack: statements are planned by recursion, as deep as the planner allows. Only what is
+/// used becomes memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Runs a role until it ends, or until Ctrl-C or SIGTERM tell it to; a second one ends the process at once.
 pub fn serve<F: Future<Output = Outcome>>(role: impl FnOnce(CancellationToken) -> F) -> Outcome {
     logging::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sarsen-io")
+        .thread_stack_size(STACK_BYTES)
         .build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();

@@ -18,7 +18,10 @@ pub struct Options {
     /// Where the HTTP API listens.
     #[arg(long, env = "SARSEN_HTTP_ADDR", default_value = "127.0.0.1:8888")]
     pub http_addr: String,
-    /// Worker tasks that run at once.
+    /// Workers: each has its own slots, memory and shuffle store, and fetches rows from the others as over a network.
+    #[arg(long, env = "SARSEN_WORKERS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub workers: u32,
+    /// Worker tasks that each worker runs at once.
     #[arg(long, env = "SARSEN_SLOTS", default_value_t = 4)]
     pub slots: u32,
     /// Prefix of paths or URLs that EXTERN may read; may be given several times. Any path and any http(s) URL without.
@@ -71,7 +74,7 @@ impl Started {
     }
 }
 
-/// Starts the Overlord, a controller, a worker and a gateway.
+/// Starts the Overlord, a controller, the workers and a gateway.
 ///
 /// # Errors
 /// When one of them cannot start.
@@ -103,38 +106,53 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         spill_dir: None,
         extern_allow: allow.clone(),
     };
-    let worker = sarsen_worker::Options {
-        data_dir: options.data_dir.clone(),
-        overlord: OVERLORD.to_owned(),
-        grpc_addr: "inproc://worker".to_owned(),
-        slots: options.slots,
-        memory_limit: options.memory_limit,
-        deep_storage: options.deep_storage.clone(),
-        spill_dir: options.spill_dir.clone(),
-        spill_quota: MemorySize::Bytes(256 << 30),
-        extern_allow: allow.clone(),
-        drain_seconds: 0,
-    };
     let gateway = sarsen_gateway::Options {
         data_dir: options.data_dir.clone(),
         overlord: OVERLORD.to_owned(),
         http_addr: options.http_addr.clone(),
-        extern_allow: allow,
+        extern_allow: allow.clone(),
         memory_limit: None,
         deep_storage: None,
         spill_dir: None,
     };
     let overlord = sarsen_overlord::start(overlord, network.clone(), shutdown.clone()).await?;
     let controller = sarsen_controller::start(controller, network.clone(), shutdown.clone()).await?;
-    let worker = sarsen_worker::start(worker, network.clone(), shutdown.clone()).await?;
+    let mut roles = vec![
+        tokio::spawn(async move { Ok(overlord.done.await??) }),
+        tokio::spawn(async move { Ok(controller.done.await??) }),
+    ];
+    for number in 0..options.workers {
+        let worker = worker(&options, &allow, number);
+        let worker = sarsen_worker::start(worker, network.clone(), shutdown.clone()).await?;
+        roles.push(tokio::spawn(async move { Ok(worker.done.await??) }));
+    }
     let gateway = sarsen_gateway::start(gateway, network, shutdown).await?;
+    roles.push(tokio::spawn(async move { Ok(gateway.done.await??) }));
     Ok(Started {
         http_addr: gateway.http_addr,
-        roles: vec![
-            tokio::spawn(async move { Ok(gateway.done.await??) }),
-            tokio::spawn(async move { Ok(controller.done.await??) }),
-            tokio::spawn(async move { Ok(worker.done.await??) }),
-            tokio::spawn(async move { Ok(overlord.done.await??) }),
-        ],
+        roles,
     })
+}
+
+/// One of the workers, with its part of the memory and a spill folder of its own.
+fn worker(options: &Options, allow: &[String], number: u32) -> sarsen_worker::Options {
+    let mut worker = sarsen_worker::Options {
+        data_dir: options.data_dir.clone(),
+        overlord: OVERLORD.to_owned(),
+        grpc_addr: format!("inproc://worker{number}"),
+        slots: options.slots,
+        memory_limit: options.memory_limit,
+        deep_storage: options.deep_storage.clone(),
+        spill_dir: options.spill_dir.clone(),
+        spill_quota: MemorySize::Bytes(256 << 30),
+        extern_allow: allow.to_vec(),
+        drain_seconds: 0,
+    };
+    if options.workers > 1 {
+        worker.memory_limit = Some(MemorySize::Bytes(
+            worker.memory_bytes() / u64::from(options.workers),
+        ));
+        worker.spill_dir = Some(worker.spill_dir().join(format!("worker{number}")));
+    }
+    worker
 }

@@ -53,6 +53,10 @@ impl fmt::Debug for SegmentFooters {
     }
 }
 
+/// Bytes that a sort keeps free for merging what it spilled; a sixteenth of a small task's memory, or it could not
+/// even begin.
+const SORT_RESERVATION_BYTES: usize = 10 << 20;
+
 /// Consumers that an out-of-memory error names.
 const NAMED_CONSUMERS: usize = 5;
 
@@ -79,12 +83,10 @@ pub fn task_context(
         .with_memory_pool(pool)
         .with_cache_manager(caches)
         .with_disk_manager_builder(disk);
-    context(
-        "worker",
-        environment,
-        session_config().with_batch_size(resources.batch_rows),
-        deep_storage,
-    )
+    let config = session_config()
+        .with_batch_size(resources.batch_rows)
+        .with_sort_spill_reservation_bytes((resources.memory_bytes / 16).min(SORT_RESERVATION_BYTES));
+    context("worker", environment, config, deep_storage)
 }
 
 /// A context that fragments can be decoded and results merged in, without limits of its own.

@@ -1,6 +1,7 @@
-//! One guard against statements that are nested without end.
+//! One guard against statements that are nested or chained without end. It looks at tokens, before anything that
+//! recurses.
 
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::PlanError;
 use crate::statement::{depth_change, word_of};
@@ -8,10 +9,13 @@ use crate::statement::{depth_change, word_of};
 /// Nesting of parentheses and CASEs that plans; each level costs stack in the parser, the planner and the codec.
 const MAX_DEPTH: usize = 500;
 
-/// Refuses a statement that is nested deeper than the planner follows.
+/// Operators of one chain, such as ORs: `a OR b OR c` is nested as deeply as it is long.
+const MAX_CHAIN: usize = 2_500;
+
+/// Refuses a statement that is nested deeper, or whose chains are longer, than the planner follows.
 ///
 /// # Errors
-/// Names the depth.
+/// Names the depth or the length.
 pub fn check(tokens: &[TokenWithSpan]) -> Result<(), PlanError> {
     let mut depth = 0_i64;
     let mut deepest = 0_i64;
@@ -29,5 +33,56 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<(), PlanError> {
             "The statement is nested {deepest} levels deep, at most {MAX_DEPTH} are supported"
         )));
     }
+    let longest = longest_chain(tokens);
+    if longest > MAX_CHAIN {
+        return Err(PlanError::parsing(format!(
+            "The statement has a chain of {longest} operators, at most {MAX_CHAIN} are supported"
+        )));
+    }
     Ok(())
+}
+
+/// Operators of the level of parentheses and CASEs that a token is at.
+#[derive(Default)]
+struct Chain {
+    /// AND, OR, NOT, joins and set operations, which a statement has fewer of than that in all its clauses.
+    logical: usize,
+    /// Arithmetic since the last of them.
+    arithmetic: usize,
+}
+
+fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
+    let mut levels = vec![Chain::default()];
+    let mut longest = 0;
+    for token in tokens {
+        let change = depth_change(&token.token);
+        if change > 0 {
+            levels.push(Chain::default());
+        } else if change < 0 && levels.len() > 1 {
+            levels.pop();
+        }
+        let Some(chain) = levels.last_mut() else { continue };
+        match word_of(token).as_deref() {
+            Some("AND" | "OR" | "NOT" | "JOIN" | "UNION" | "INTERSECT" | "EXCEPT") => {
+                chain.logical += 1;
+                chain.arithmetic = 0;
+            }
+            _ => {}
+        }
+        match token.token {
+            Token::Comma => chain.arithmetic = 0,
+            Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::Mod
+            | Token::StringConcat
+            | Token::Tilde => {
+                chain.arithmetic += 1;
+            }
+            _ => {}
+        }
+        longest = longest.max(chain.logical).max(chain.arithmetic);
+    }
+    longest
 }

@@ -24,7 +24,7 @@ use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::descriptor;
-use crate::{check, depth, ingest, native, parameters, rewrite, session, sql_types, statement};
+use crate::{check, ingest, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -45,7 +45,6 @@ const PARTITION_BYTES: u64 = 32 << 20;
 /// [`PlanError`], which names the place in the text where it is known.
 pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
     let statement = statement::parse(&request.sql)?;
-    depth::check(&statement.tokens)?;
     let mut context = request.context.clone();
     context.extend(statement.settings.iter().cloned());
     let settings = Settings::parse(&context)?;
@@ -69,7 +68,6 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
 /// When the statement does not parse.
 pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
     let statement = statement::parse(sql)?;
-    depth::check(&statement.tokens)?;
     let mut names: BTreeSet<String> = table_references(statement.query())?
         .iter()
         .map(|table| table.table().to_owned())

@@ -52,6 +52,8 @@ pub fn session(
     config.options_mut().sql_parser.recursion_limit = datafusion::config::ConfigNonZeroUsize::try_new(10_000)
         .unwrap_or(config.options().sql_parser.recursion_limit);
     config.options_mut().optimizer.prefer_hash_join = !settings.sort_merge_join;
+    // NULL is less than any value, as in Druid: first in ascending and last in descending order.
+    config.options_mut().sql_parser.default_null_ordering = "nulls_min".to_owned();
     let mut properties = datafusion::logical_expr::execution_props::ExecutionProps::new();
     properties.query_execution_start_time = DateTime::<Utc>::from_timestamp_millis(request.statement_time_ms);
     Ok(SessionStateBuilder::new()

@@ -10,6 +10,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::check::is_keyword;
+use crate::depth;
 use crate::dialect::DruidDialect;
 use crate::error::PlanError;
 use crate::extend;
@@ -78,6 +79,7 @@ impl Statement {
 /// With line and column, in Druid's words where they are known.
 pub fn parse(sql: &str) -> Result<Statement, PlanError> {
     let tokens = tokenize(sql)?;
+    depth::check(&tokens)?;
     let mut cursor = Cursor {
         tokens: extend::inline_signatures(tokens.clone())?,
         position: 0,

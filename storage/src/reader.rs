@@ -60,6 +60,14 @@ impl ReadRequest {
             &self.split.location
         }
     }
+
+    /// The file as Druid's warnings name it: with its scheme.
+    fn path(&self) -> String {
+        match &self.source {
+            InputSource::Local(_) => format!("file:{}", self.split.location),
+            _ => self.file().to_owned(),
+        }
+    }
 }
 
 /// What has been read.

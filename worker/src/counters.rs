@@ -50,7 +50,7 @@ struct Channel {
 }
 
 impl OrderCounters {
-    pub fn new(sorts: bool, writes_segments: bool, spilled: Arc<AtomicU64>) -> Arc<Self> {
+    pub fn new(sorts: bool, writes_segments: bool) -> Arc<Self> {
         Arc::new(OrderCounters {
             inputs: Mutex::default(),
             output: Mutex::default(),
@@ -60,7 +60,7 @@ impl OrderCounters {
             segments: writes_segments.then(Arc::default),
             segments_pushed: AtomicU64::new(0),
             parse_errors: OnceLock::new(),
-            spilled,
+            spilled: Arc::default(),
             cpu_ns: AtomicU64::new(0),
             started: Instant::now(),
             ended: OnceLock::new(),
@@ -95,6 +95,11 @@ impl OrderCounters {
     /// Adds time that a thread worked on it.
     pub fn add_cpu(&self, nanoseconds: u64) {
         self.cpu_ns.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Count of bytes that its output spilled; what its operators spilled is added at their end.
+    pub fn spilled(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.spilled)
     }
 
     /// The output is cut: its sizes are known.

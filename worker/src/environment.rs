@@ -49,8 +49,8 @@ pub struct TaskEnvironment {
     pub context: Arc<TaskContext>,
     pub store_memory: Arc<StoreMemory>,
     pub spill_dir: PathBuf,
-    /// Bytes that its outputs spilled.
-    pub spilled: Arc<AtomicU64>,
+    /// Bytes that it may use.
+    memory_bytes: usize,
     /// Rows that may fail to parse; -1 for any number.
     pub max_parse_exceptions: i64,
 }
@@ -58,8 +58,9 @@ pub struct TaskEnvironment {
 /// Share of a worker task's memory that finished outputs may hold; operators have the rest.
 const STORE_SHARE: (usize, usize) = (1, 4);
 
-/// Bytes of one run that a sorting writer gathers, at the most.
+/// Bytes of one run that a sorting writer gathers, at the most and at the least.
 const RUN_BYTES: usize = 128 << 20;
+const MIN_RUN_BYTES: usize = 64 << 10;
 
 impl TaskEnvironment {
     /// # Errors
@@ -75,10 +76,10 @@ impl TaskEnvironment {
             .spill_dir
             .join(format!("query-{query_id}-worker{worker}_{incarnation}"));
         std::fs::create_dir_all(&spill_dir)?;
-        let store_bytes =
-            settings.memory_bytes.unwrap_or(process.task_memory) / STORE_SHARE.1 * STORE_SHARE.0;
+        let memory_bytes = settings.memory_bytes.unwrap_or(process.task_memory);
+        let store_bytes = memory_bytes / STORE_SHARE.1 * STORE_SHARE.0;
         let resources = TaskResources {
-            memory_bytes: settings.memory_bytes.unwrap_or(process.task_memory) - store_bytes,
+            memory_bytes: memory_bytes - store_bytes,
             spill_dir: spill_dir.clone(),
             spill_quota_bytes: process.spill_quota_bytes,
             batch_rows: settings.batch_rows,
@@ -93,24 +94,20 @@ impl TaskEnvironment {
             context,
             store_memory: StoreMemory::new(store_bytes),
             spill_dir,
-            spilled: Arc::new(AtomicU64::new(0)),
+            memory_bytes,
             max_parse_exceptions: settings.max_parse_exceptions,
         }))
     }
 
-    /// Where the blocks of one work order go.
-    pub fn block_store(&self, order: WorkOrderId) -> BlockStore {
+    /// Where the blocks of one work order go; what of them finds no room in memory is counted in `spilled`.
+    pub fn block_store(&self, order: WorkOrderId, spilled: Arc<AtomicU64>) -> BlockStore {
         let name = format!("stage{}-attempt{}.shuffle", order.stage, order.attempt);
-        BlockStore::new(
-            Arc::clone(&self.store_memory),
-            self.spill_dir.join(name),
-            Arc::clone(&self.spilled),
-        )
+        BlockStore::new(Arc::clone(&self.store_memory), self.spill_dir.join(name), spilled)
     }
 
     /// Bytes that one writer gathers before it sorts a run.
     pub fn run_bytes(&self) -> usize {
-        (self.process.task_memory / (8 * self.process.core_count.max(1))).clamp(1 << 20, RUN_BYTES)
+        (self.memory_bytes / (8 * self.process.core_count.max(1))).clamp(MIN_RUN_BYTES, RUN_BYTES)
     }
 
     /// Reads shuffled pieces, those of this process by reference.

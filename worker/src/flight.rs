@@ -175,3 +175,130 @@ impl FlightService for ShuffleFlight {
 fn only_do_get() -> Status {
     Status::unimplemented("workers only serve shuffled partitions, by DoGet")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::shuffle::frames::{self, Frame};
+    use crate::shuffle::output::StoreMemory;
+    use crate::shuffle::tests::batch;
+    use crate::shuffle::{BlockStore, PartitionData};
+
+    /// Blocks of 500 rows in one run.
+    fn output(folder: &std::path::Path, memory_bytes: usize) -> Output {
+        let memory = StoreMemory::new(memory_bytes);
+        let store = BlockStore::new(memory, folder.join("f"), Arc::default());
+        let blocks = (0..40).map(|number| store.put(batch(number * 500..(number + 1) * 500)).unwrap());
+        let run = Run {
+            blocks: blocks.collect(),
+        };
+        Output {
+            schema: batch(0..1).schema(),
+            partitions: vec![PartitionData { runs: vec![run] }, PartitionData::default()],
+        }
+    }
+
+    fn pull(
+        output: &Output,
+        partition: u32,
+        first_batch: u64,
+        max_bytes: u32,
+    ) -> (Vec<FlightData>, v1::PullEnd) {
+        let ticket = v1::PartitionTicket {
+            partition,
+            first_batch,
+            max_bytes,
+            ..Default::default()
+        };
+        let mut messages = answer(output, &ticket).unwrap();
+        let end = v1::PullEnd::decode(messages.pop().unwrap().app_metadata).unwrap();
+        (messages, end)
+    }
+
+    #[test]
+    fn a_partition_is_pulled_piece_by_piece_from_batch_borders() {
+        let folder = tempfile::tempdir().unwrap();
+        for memory_bytes in [usize::MAX, 0] {
+            let output = output(folder.path(), memory_bytes);
+            let block_bytes = frames::live_bytes(&batch(0..500));
+            let max_bytes = 3 * block_bytes as u32 + 100;
+            let (mut next, mut rows, mut pulls) = (0, 0, 0);
+            loop {
+                let (messages, end) = pull(&output, 0, next, max_bytes);
+                assert!((1..=3).contains(&messages.len()), "{} batches", messages.len());
+                for message in messages {
+                    let frame = Frame {
+                        header: message.data_header,
+                        body: message.data_body,
+                    };
+                    let decoded = frames::decode(&frame, Arc::clone(&output.schema)).unwrap();
+                    assert_eq!(decoded, batch(rows..rows + 500));
+                    rows += 500;
+                }
+                next = end.next_batch;
+                pulls += 1;
+                if end.end {
+                    break;
+                }
+            }
+            assert_eq!((rows, next), (20_000, 40));
+            assert!(pulls >= 13);
+        }
+    }
+
+    #[test]
+    fn at_least_one_batch_is_sent_and_none_of_an_empty_partition() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = output(folder.path(), usize::MAX);
+        assert_eq!(pull(&output, 0, 7, 1).0.len(), 1);
+        for (partition, first) in [(1, 0), (0, 40), (9, 0)] {
+            let (messages, end) = pull(&output, partition, first, 1);
+            assert!(messages.is_empty() && end.end);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_answers_eight_megabytes_at_the_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = StoreMemory::new(usize::MAX);
+        let store = BlockStore::new(memory, folder.path().join("f"), Arc::default());
+        let block = store.put(batch(0..20_000)).unwrap();
+        let (block_bytes, blocks) = (block.bytes, vec![block; 20]);
+        assert!(20 * block_bytes > 2 * u64::from(MAX_PULL_BYTES));
+        let run = Run { blocks };
+        let output = Output {
+            schema: batch(0..1).schema(),
+            partitions: vec![PartitionData { runs: vec![run] }],
+        };
+        let outputs = ShuffleStore::default();
+        let order = v1::WorkOrderRef::default();
+        let key = OutputKey {
+            query_id: "q".to_owned(),
+            order: (&order).into(),
+        };
+        outputs.insert(key, Arc::new(output));
+        let service = ShuffleFlight::new(outputs, Arc::default());
+        let ticket = v1::PartitionTicket {
+            query_id: "q".to_owned(),
+            producer: Some(order),
+            max_bytes: u32::MAX,
+            ..Default::default()
+        };
+        let ticket = Ticket {
+            ticket: ticket.encode_to_vec().into(),
+        };
+        let answered = service.do_get(Request::new(ticket)).await.unwrap().into_inner();
+        let messages: Vec<_> = futures::StreamExt::collect(answered).await;
+        let batches = messages.len() as u64 - 1;
+        assert!(
+            batches > 1 && batches * block_bytes <= u64::from(MAX_PULL_BYTES),
+            "{batches} of {block_bytes} bytes"
+        );
+        let unknown = Ticket {
+            ticket: v1::PartitionTicket::default().encode_to_vec().into(),
+        };
+        assert!(service.do_get(Request::new(unknown)).await.is_err());
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs one work order's fragment.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt32Type};
@@ -94,7 +95,7 @@ pub async fn run(
             let context = Arc::new(WriterContext {
                 schema: plan.schema(),
                 shuffle: shuffle.clone(),
-                blocks: task.block_store(order.id),
+                blocks: task.block_store(order.id, counters.spilled()),
                 run_bytes: task.run_bytes(),
                 seed: seed(&task.query_id, order),
                 max_buckets: MAX_BUCKETS,
@@ -228,9 +229,19 @@ async fn for_each_partition<S: PartitionSink>(
         })?;
         sinks.push((partition, result?));
     }
+    counters
+        .spilled()
+        .fetch_add(spilled_bytes(plan), Ordering::Relaxed);
     // The order of partitions, not of their ends, decides what an output holds first.
     sinks.sort_by_key(|(partition, _)| *partition);
     Ok(sinks.into_iter().map(|(_, sink)| sink).collect())
+}
+
+/// Bytes that the operators of a plan wrote to files for want of memory.
+fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes());
+    let below: u64 = plan.children().into_iter().map(spilled_bytes).sum();
+    own.unwrap_or(0) as u64 + below
 }
 
 /// The error of a fragment that was told to stop.

@@ -55,6 +55,10 @@ pub struct Started {
 /// Messages that may wait for a task or its controller.
 const QUEUE: usize = 1024;
 
+/// Address space for the stack of a thread that runs fragments: an expression is decoded and evaluated by recursion, as
+/// deep as the planner allows. Only what is used becomes memory.
+const CPU_STACK_BYTES: usize = 64 << 20;
+
 /// Starts a worker process' services.
 ///
 /// # Errors
@@ -155,6 +159,7 @@ fn process_environment(
     let cpu = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
         .thread_name("sarsen-cpu")
+        .thread_stack_size(CPU_STACK_BYTES)
         .enable_all()
         .build()
         .map_err(WorkerError::Threads)?;

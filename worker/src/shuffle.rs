@@ -10,5 +10,8 @@ pub mod spill;
 pub mod store;
 pub mod writers;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use output::{Block, BlockStore, Output, PartitionData, Run};
 pub use store::{OutputKey, ShuffleStore};

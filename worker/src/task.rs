@@ -282,7 +282,7 @@ impl Task {
             .shuffle
             .as_ref()
             .is_some_and(|shuffle| shuffle.kind.is_sorted());
-        let counters = OrderCounters::new(sorts, order.shuffle.is_none(), Arc::clone(&environment.spilled));
+        let counters = OrderCounters::new(sorts, order.shuffle.is_none());
         let cancel = CancellationToken::new();
         let state = Order {
             cancel: cancel.clone(),

@@ -64,6 +64,21 @@ impl Process {
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+
+    /// Numbers that follow `field` in the log.
+    pub fn numbers_logged(&self, field: &str) -> Vec<u64> {
+        let log = self.log_text();
+        let digits = |rest: &str| {
+            rest.chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+                .parse()
+        };
+        log.split(field)
+            .skip(1)
+            .filter_map(|rest| digits(rest).ok())
+            .collect()
+    }
 }
 
 impl Drop for Process {
@@ -311,7 +326,8 @@ impl Cluster {
     }
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Adds all files below a folder.
+pub fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             walk(&entry.path(), files);
@@ -325,14 +341,19 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 pub struct Standalone {
     pub api: Api,
     pub process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Standalone {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more flags.
+    pub fn with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let arguments = [
+        let mut arguments = vec![
             "standalone".to_owned(),
             "--data-dir".to_owned(),
             folder.path().join("data").to_string_lossy().into_owned(),
@@ -341,14 +362,16 @@ impl Standalone {
             "--slots".to_owned(),
             "8".to_owned(),
         ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let process = Process::start("standalone", folder.path(), &arguments);
         let api = Api::new(format!("http://127.0.0.1:{port}"));
         api.wait_for_health();
-        Standalone {
-            api,
-            process,
-            _folder: folder,
-        }
+        Standalone { api, process, folder }
+    }
+
+    /// What it keeps is below `data` here.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 }
 

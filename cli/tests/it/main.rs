@@ -9,7 +9,9 @@
 
 mod cluster;
 mod command_line;
+mod depth;
 mod http_source;
+mod oracle;
 mod page;
 mod processes;
 mod scenarios;

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::cluster::{Api, Cluster, PATIENCE, Standalone};
+use crate::cluster::{Api, Cluster, Standalone};
 use crate::http_source::serve;
+use crate::oracle::python;
 
 fn gzipped(lines: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -38,47 +40,27 @@ fn input() -> String {
     ]))
 }
 
-/// The page's first request, its URI changed.
-fn first_request(url: &str) -> Value {
-    let columns = [
-        ("added", "long"),
-        ("channel", "string"),
-        ("cityName", "string"),
-        ("comment", "string"),
-        ("commentLength", "long"),
-        ("countryIsoCode", "string"),
-        ("countryName", "string"),
-        ("deleted", "long"),
-        ("delta", "long"),
-        ("deltaBucket", "string"),
-        ("diffUrl", "string"),
-        ("flags", "string"),
-        ("isAnonymous", "string"),
-        ("isMinor", "string"),
-        ("isNew", "string"),
-        ("isRobot", "string"),
-        ("isUnpatrolled", "string"),
-        ("metroCode", "string"),
-        ("namespace", "string"),
-        ("page", "string"),
-        ("regionIsoCode", "string"),
-        ("regionName", "string"),
-        ("timestamp", "string"),
-        ("user", "string"),
-    ];
-    let signature: Vec<String> = columns
-        .iter()
-        .map(|(name, of_type)| format!("{{\"name\": \"{name}\", \"type\": \"{of_type}\"}}"))
-        .collect();
-    json!({
-        "query": format!(
-            "INSERT INTO wikipedia\nSELECT\n  TIME_PARSE(\"timestamp\") AS __time,\n  *\nFROM TABLE(\n  EXTERN(\n    \
-             '{{\"type\": \"http\", \"uris\": [\"{url}/data/wikipedia.json.gz\"]}}',\n    '{{\"type\": \"json\"}}',\n    '[{}]'\n  )\n)\n\
-             PARTITIONED BY DAY",
-            signature.join(", ")
-        ),
-        "context": { "maxNumTasks": 3 }
-    })
+/// One of the page's blocks, as it is written there, with the addresses and the task replaced.
+fn block(file: &str, server: &Api, input: &str, task_id: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/page")
+        .join(file);
+    let address = server.url.trim_start_matches("http://");
+    std::fs::read_to_string(path)
+        .unwrap()
+        .replace("<your-instance>:<port>", address)
+        .replace("<hostname>:<port>", address)
+        .replace("https://<username>:<password>@", "http://user:pass@")
+        .replace("https://druid.apache.org", input)
+        .replace("<taskId>", task_id)
+}
+
+/// Sends an HTTP block: a line with method and path, and a body where there is one.
+fn send(block: &str, api: &Api) -> (u16, Value) {
+    let (request, body) = block.split_once('\n').unwrap();
+    let (method, path) = request.split_once(' ').unwrap();
+    let body: Option<Value> = (!body.is_empty()).then(|| serde_json::from_str(body).unwrap());
+    api.send(method, path, body.as_ref())
 }
 
 /// The query shape of the page's report: no time column, all rows in one chunk.
@@ -93,13 +75,20 @@ fn kttm_simple(url: &str) -> String {
 
 fn check(api: &Api) {
     let input = input();
-    let (status, submitted) = api.send("POST", "/druid/v2/sql/task", Some(&first_request(&input)));
+    let (status, submitted) = send(&block("submit.http", api, &input, ""), api);
     assert_eq!(status, 202, "{submitted}");
     assert_eq!(submitted["state"], "RUNNING");
     let task_id = submitted["taskId"].as_str().unwrap();
-    // Both answer from the moment the id is there.
+    // All answer from the moment the id is there.
     assert_eq!(api.status(task_id)["id"], task_id);
-    assert!(api.report(task_id)["status"].is_object());
+    let (status, task) = send(&block("status.http", api, &input, task_id), api);
+    assert_eq!((status, &task["task"]), (200, &json!(task_id)), "{task}");
+    let (status, report) = send(&block("report.http", api, &input, task_id), api);
+    assert_eq!(status, 200, "{report}");
+    assert!(
+        report["multiStageQuery"]["payload"]["status"].is_object(),
+        "{report}"
+    );
     let status = api.wait(task_id);
     assert_eq!(status["statusCode"], "SUCCESS", "{status}");
     assert_eq!(
@@ -178,27 +167,65 @@ fn the_pages_requests_run_against_separate_processes() {
     check(&Cluster::start(1, 2).api);
 }
 
-#[test]
-fn the_pages_curl_and_python_blocks_run() {
+/// Runs a block with its interpreter; answers what it prints.
+fn run_block(mut interpreter: Command, block: &str) -> Value {
+    let output = interpreter.args(["-c", block]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{block}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{block}\nprinted {printed}"))
+}
+
+/// Submits, asks for status and report, and cancels by the page's blocks in one language.
+fn check_blocks(extension: &str, interpreter: impl Fn() -> Command) {
     let server = Standalone::start();
-    let url = server.api.url.replacen("http://", "http://user:password@", 1);
-    let body = first_request(&input()).to_string();
-    // As the page quotes it for a shell.
-    let script = format!(
-        "curl --silent --location --request POST '{url}/druid/v2/sql/task/' \\\n  --header 'Content-Type: application/json' \\\n  \
-         --data-raw '{}'",
-        body.replace('\'', "'\\''")
-    );
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let task_id = answer["taskId"].as_str().unwrap().to_owned();
-    assert_eq!(server.api.wait(&task_id)["status"], "SUCCESS");
-    let script =
-        format!("curl --silent --location --request POST '{url}/druid/indexer/v1/task/{task_id}/shutdown'");
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    let (api, input) = (&server.api, input());
+    let run = |name: &str, task_id: &str| {
+        run_block(
+            interpreter(),
+            &block(&format!("{name}.{extension}"), api, &input, task_id),
+        )
+    };
+    let submitted = run("submit", "");
+    assert_eq!(submitted["state"], "RUNNING", "{submitted}");
+    let task_id = submitted["taskId"].as_str().unwrap();
+    api.wait(task_id);
+    let status = run("status", task_id);
+    assert_eq!(status["task"], task_id);
+    assert_eq!(status["status"]["statusCode"], "SUCCESS", "{status}");
+    assert_eq!(status["status"]["dataSource"], "wikipedia");
+    let report = run("report", task_id);
+    assert_eq!(report["multiStageQuery"]["taskId"], task_id);
     assert_eq!(
-        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
-        json!({ "task": task_id })
+        report["multiStageQuery"]["payload"]["status"]["status"], "SUCCESS",
+        "{report}"
     );
-    assert!(PATIENCE.as_secs() > 0);
+    assert_eq!(
+        api.rows("SELECT COUNT(*), SUM(added) FROM wikipedia"),
+        json!([[100, 4950]])
+    );
+    // A task that runs is ended by the cancel block.
+    let endless = "SELECT COUNT(*) FROM wikipedia a, wikipedia b, wikipedia c, wikipedia d, wikipedia e \
+                   WHERE a.added + b.added + c.added + d.added + e.added = 1";
+    let task_id = api.submit(endless, &json!({}));
+    assert_eq!(run("cancel", &task_id), json!({ "task": task_id }));
+    let status = api.wait(&task_id);
+    assert_eq!(status["statusCode"], "FAILED", "{status}");
+    assert!(
+        status["errorMsg"].as_str().unwrap().contains("Cancel"),
+        "{status}"
+    );
+}
+
+#[test]
+fn the_pages_curl_blocks_run() {
+    check_blocks("sh", || Command::new("bash"));
+}
+
+#[test]
+fn the_pages_python_blocks_run() {
+    check_blocks("py", || Command::new(python()));
 }

@@ -80,7 +80,10 @@ fn twenty_queries_at_once_all_answer_right() {
         .iter_mut()
         .map(|worker| {
             assert_eq!(worker.terminate(), Some(0), "{}", worker.log_text());
-            flight_bytes(worker)
+            worker
+                .numbers_logged("flight_bytes_sent=")
+                .into_iter()
+                .sum::<u64>()
         })
         .sum();
     assert!(sent > 20_000, "{sent} bytes crossed Flight");
@@ -92,17 +95,6 @@ fn twenty_queries_at_once_all_answer_right() {
         assert_eq!(process.terminate(), Some(0), "{}", process.log_text());
         assert!(!process.log_text().contains("flight_bytes_sent"));
     }
-}
-
-fn flight_bytes(worker: &Process) -> u64 {
-    let log = worker.log_text();
-    let number = log.rsplit("flight_bytes_sent=").next().unwrap();
-    number
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap()
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub fn snapshot(counters: &CounterSnapshot) -> Value {
         );
         rendered.insert("warnings".to_owned(), Value::Object(warnings));
     }
+    if counters.spilled_bytes > 0 {
+        let spilled = json!({ "type": "spill", "bytes": counters.spilled_bytes });
+        rendered.insert("spill".to_owned(), spilled);
+    }
     if !counters.cpu.is_empty() {
         let mut labels = Map::from_iter([("type".to_owned(), json!("cpus"))]);
         for (label, cpu) in &counters.cpu {

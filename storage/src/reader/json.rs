@@ -55,7 +55,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
             Err(error) => {
                 let text = String::from_utf8_lossy(line).chars().take(200).collect();
                 let bad = StorageError::Row {
-                    file: request.file().to_owned(),
+                    file: request.path(),
                     record: rows.columns.records() + 1,
                     line: line_number,
                     text,
@@ -76,7 +76,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
     }
     if let Some(text) = open_object.filter(|text| text.iter().any(|byte| !byte.is_ascii_whitespace())) {
         let bad = StorageError::Row {
-            file: request.file().to_owned(),
+            file: request.path(),
             record: rows.columns.records() + 1,
             line: line_number,
             text: String::from_utf8_lossy(&text).chars().take(200).collect(),

@@ -32,7 +32,8 @@ pub struct Trouble {
     deaths_each: u32,
     /// Time in which workers die.
     horizon: Millis,
-    pub hiccups_left: u32,
+    hiccups_left: u32,
+    pub hiccups_seen: u32,
     pub cancel_at: Option<Millis>,
     pub fails_publish: bool,
     /// Chance of an order to fail for good.
@@ -63,6 +64,7 @@ impl Trouble {
                 Kind::Hiccups => 3,
                 Kind::Chaos => random.random_range(0..50),
             },
+            hiccups_seen: 0,
             cancel_at: (chaos && random.random_bool(0.2)).then(|| random.random_range(0..2_000)),
             fails_publish: chaos && random.random_bool(0.2),
             poison: if chaos && random.random_bool(0.2) {
@@ -107,6 +109,7 @@ impl Trouble {
     pub fn hiccup(&mut self, random: &mut SmallRng) -> bool {
         let hiccups = self.hiccups_left > 0 && random.random_bool(0.05);
         self.hiccups_left -= u32::from(hiccups);
+        self.hiccups_seen += u32::from(hiccups);
         hiccups
     }
 }

@@ -1,0 +1,190 @@
+//! Formats as tables of text and rows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use parquet::arrow::ArrowWriter;
+
+use crate::reading::Reading;
+
+const JSON: &str = r#"{"type":"json"}"#;
+
+fn check(format: &str, columns: &str, table: &[(&str, &[&str])]) {
+    for (text, expected) in table {
+        assert_eq!(Reading::inline(text, format, columns).rows(), *expected, "{text}");
+    }
+}
+
+#[test]
+fn json_is_read() {
+    check(
+        JSON,
+        "s:string l:long d:double",
+        &[
+            ("", &[]),
+            ("\n\n", &[]),
+            (r#"{"s":"a","l":1,"d":1.5}"#, &["a|1|1.5"]),
+            ("{\"d\":2,\"s\":\"b\"}\n{\"l\":3}\n", &["b|~|2.0", "~|3|~"]),
+            ("{\"s\":\"a\"}\r\n{\"s\":\"b\"}\r\n", &["a|~|~", "b|~|~"]),
+            ("{\"s\":null,\"l\":null}", &["~|~|~"]),
+            (r#"{"s":"","other":{"x":[1]}}"#, &["|~|~"]),
+            (
+                r#"{"s":"ñ\u00e9\ud83d\ude42","l":-9223372036854775808}"#,
+                &["ñé🙂|-9223372036854775808|~"],
+            ),
+            (r#"{"s":7,"l":"8","d":"9.5"}"#, &["7|8|9.5"]),
+            (r#"{"l":"x","d":"y"}"#, &["~|~|~"]),
+            (r#"{"s":true,"l":2.9}"#, &["true|2|~"]),
+            (r#"{"s":"a","s":"b"}"#, &["b|~|~"]),
+        ],
+    );
+}
+
+#[test]
+fn csv_is_read() {
+    let columns = "a:string b:long";
+    check(
+        r#"{"type":"csv","columns":["a","b"]}"#,
+        columns,
+        &[
+            ("", &[]),
+            ("x,1\ny,2\n", &["x|1", "y|2"]),
+            ("x,1\r\ny,2", &["x|1", "y|2"]),
+            ("\"x,\"\"1\"\"\",2\n", &["x,\"1\"|2"]),
+            ("\"two\nlines\",3\n", &["two\nlines|3"]),
+            ("x\n", &["x|~"]),
+            ("x,1,more\n", &["x|1"]),
+            ("ñ🙂,-5\n", &["ñ🙂|-5"]),
+        ],
+    );
+    check(
+        r#"{"type":"csv","findColumnsFromHeader":true}"#,
+        columns,
+        &[
+            ("b,other,a\n1,z,x\n", &["x|1"]),
+            ("\u{feff}a,b\nx,1\n", &["x|1"]),
+            ("b\n1\n", &["~|1"]),
+        ],
+    );
+    check(
+        r#"{"type":"csv","columns":["a","b"],"skipHeaderRows":2}"#,
+        columns,
+        &[("h\nh\nx,1\n", &["x|1"])],
+    );
+    check(
+        r#"{"type":"tsv","columns":["a","b"]}"#,
+        columns,
+        &[("x y\t1\nz\t2\n", &["x y|1", "z|2"])],
+    );
+    check(
+        r#"{"type":"tsv","delimiter":"|","columns":["a","b"]}"#,
+        columns,
+        &[("x|1\n", &["x|1"])],
+    );
+}
+
+#[test]
+fn parquet_is_read_by_name_and_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.parquet");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("i", Arc::new(Int32Array::from(vec![Some(1), None, Some(-3)]))),
+        ("s", Arc::new(StringArray::from(vec![Some("a"), Some(""), None]))),
+        (
+            "x",
+            Arc::new(Float64Array::from(vec![Some(0.5), None, Some(-1.0)])),
+        ),
+        (
+            "t",
+            Arc::new(TimestampMillisecondArray::from(vec![Some(1_000), None, Some(-1)])),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let parquet = r#"{"type":"parquet"}"#;
+    let read = |columns: &str| Reading::file(&path, parquet, columns).rows();
+    assert_eq!(read("x:double i:long s:string"), ["0.5|1|a", "~|~|", "-1.0|-3|~"]);
+    assert_eq!(read("absent:string t:long"), ["~|1000", "~|~", "~|-1"]);
+    assert_eq!(read("i:string"), ["1", "~", "-3"]);
+    std::fs::write(&path, "no parquet").unwrap();
+    assert!(
+        Reading::file(&path, parquet, "i:long")
+            .error()
+            .contains("f.parquet")
+    );
+}
+
+/// However a file is split, each row is read once.
+#[test]
+fn splits_meet_at_line_borders() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |number: usize| format!("{}{number}", "x".repeat(number * 7 % 40));
+    let json: String = (0..300)
+        .map(|number| format!("{{\"s\":\"{}\"}}\n", row(number)))
+        .collect();
+    let csv: String = std::iter::once("s\n".to_owned())
+        .chain((0..300).map(|number| row(number) + "\r\n"))
+        .collect();
+    let expected: Vec<String> = (0..300).map(row).collect();
+    for (name, text, format) in [
+        ("f.json", &json, JSON),
+        ("unended.json", &json.trim_end().to_owned(), JSON),
+        ("f.csv", &csv, r#"{"type":"csv","findColumnsFromHeader":true}"#),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        for split_bytes in [1, 7, 64, 1_000, 1_000_000] {
+            let reading = Reading {
+                split_bytes,
+                ..Reading::file(&path, format, "s:string")
+            };
+            let read = reading.read().unwrap();
+            assert_eq!(read.rows, expected, "{name} by {split_bytes} bytes");
+            assert_eq!(
+                (read.counters.rows(), read.counters.files()),
+                (300, 1),
+                "{name} by {split_bytes} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn batches_are_no_longer_than_asked_for() {
+    let text: String = (0..25).map(|number| format!("{{\"l\":{number}}}\n")).collect();
+    for batch_rows in [1, 10, 25, 26] {
+        let reading = Reading {
+            batch_rows,
+            ..Reading::inline(&text, JSON, "l:long")
+        };
+        assert_eq!(reading.rows().len(), 25);
+    }
+}
+
+#[test]
+fn rows_that_do_not_parse_are_named_and_counted() {
+    let text = "{\"l\":1}\n{\"l\":\nnope\n{\"l\":4}\n[5]\n";
+    let read = |max| Reading {
+        max_parse_exceptions: max,
+        ..Reading::inline(text, JSON, "l:long")
+    };
+    assert!(read(0).error().contains("(max = 0)"));
+    assert!(read(1).error().contains("(max = 1)"));
+    for max in [3, -1] {
+        let read = read(max).read().unwrap();
+        assert_eq!(read.rows, ["1", "4"]);
+        assert_eq!(read.parse_errors.count(), 3);
+        let texts = read.parse_errors.texts();
+        assert!(
+            texts[0].starts_with("Unable to parse row [{\"l\":] (Path: inline data, Record: 2, Line: 2)"),
+            "{texts:?}"
+        );
+        assert!(
+            texts[1].starts_with("Unable to parse row [nope] (Path: inline data, Record: 3, Line: 3)"),
+            "{texts:?}"
+        );
+    }
+}

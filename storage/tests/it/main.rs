@@ -1,0 +1,13 @@
+//! Readers: files in, rows out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod compression;
+mod formats;
+mod http;
+mod reading;
