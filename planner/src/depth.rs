@@ -62,12 +62,9 @@ fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
             levels.pop();
         }
         let Some(chain) = levels.last_mut() else { continue };
-        match word_of(token).as_deref() {
-            Some("AND" | "OR" | "NOT" | "JOIN" | "UNION" | "INTERSECT" | "EXCEPT") => {
-                chain.logical += 1;
-                chain.arithmetic = 0;
-            }
-            _ => {}
+        if let Some("AND" | "OR" | "NOT" | "JOIN" | "UNION" | "INTERSECT" | "EXCEPT") = word_of(token).as_deref() {
+            chain.logical += 1;
+            chain.arithmetic = 0;
         }
         match token.token {
             Token::Comma => chain.arithmetic = 0,
