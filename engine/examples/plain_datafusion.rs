@@ -2,8 +2,8 @@
 //!
 //! `plain_datafusion THREADS RUNS QUERIES.sql TABLE=FOLDER…` registers each folder of Parquet files as a table, runs
 //! every query of the file (they end with a semicolon) `RUNS` times and prints one JSON array with an object per query:
-//! `wall` in seconds per run and `rows` of the last one. Only the case of names and the number of threads differ from
-//! DataFusion's defaults.
+//! `wall` in seconds per run and `rows` of the last one. Only the case of names, the number of threads and that folders
+//! are read with those below them differ from DataFusion's defaults.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -34,7 +34,8 @@ fn main() -> Outcome<()> {
 async fn run(threads: usize, runs: usize, queries: &str, tables: &[String]) -> Outcome<()> {
     let config = SessionConfig::new()
         .with_target_partitions(threads)
-        .set_bool("datafusion.sql_parser.enable_ident_normalization", false);
+        .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
+        .set_bool("datafusion.execution.listing_table_ignore_subdirectory", false);
     let context = SessionContext::new_with_config(config);
     for table in tables {
         let (name, folder) = table.split_once('=').ok_or("expected TABLE=FOLDER")?;
@@ -48,7 +49,7 @@ async fn run(threads: usize, runs: usize, queries: &str, tables: &[String]) -> O
         let mut rows = Vec::new();
         for _ in 0..runs {
             let began = Instant::now();
-            rows = context.sql(query).await?.collect().await?;
+            rows = context.sql(&query).await?.collect().await?;
             wall.push(began.elapsed().as_secs_f64());
         }
         answers.push(json!({ "wall": wall, "rows": values(&rows)? }));
@@ -57,13 +58,18 @@ async fn run(threads: usize, runs: usize, queries: &str, tables: &[String]) -> O
     Ok(())
 }
 
-/// The statements of a file, without its comment lines.
-fn statements(text: &str) -> impl Iterator<Item = &str> {
-    text.split(';').map(str::trim).filter(|statement| {
-        statement
-            .lines()
-            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
-    })
+/// The statements of a file, without its comment lines, in which a semicolon ends nothing.
+fn statements(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect();
+    let statements = lines.join("\n");
+    let statements = statements.split(';').map(str::trim);
+    statements
+        .filter(|statement| !statement.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Rows as arrays of JSON values in the order of the columns.

@@ -158,9 +158,25 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             category: "UNSUPPORTED",
             ..PlanError::invalid(message.clone())
         },
-        DataFusionError::Plan(message) => PlanError::invalid(message.clone()),
+        DataFusionError::Plan(message) => match unknown_function(message) {
+            Some((name, error)) => located(error, name),
+            None => PlanError::invalid(message.clone()),
+        },
         other => PlanError::invalid(other.strip_backtrace()),
     }
+}
+
+/// The name of a function that does not exist, and the error that says so, from DataFusion's text.
+fn unknown_function(message: &str) -> Option<(&str, PlanError)> {
+    let (name, rest) = message.strip_prefix("Invalid function '")?.split_once('\'')?;
+    let similar = rest.split('\'').nth(1);
+    let hint = nearest(name, similar).map(|name| format!("; did you mean '{}'?", name.to_uppercase()));
+    let message = format!(
+        "No match found for function signature {}{}",
+        name.to_uppercase(),
+        hint.unwrap_or_default()
+    );
+    Some((name, PlanError::invalid(message)))
 }
 
 impl From<PlanError> for DataFusionError {
@@ -171,7 +187,18 @@ impl From<PlanError> for DataFusionError {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{nearest, unknown_function};
+
+    #[test]
+    fn an_unknown_function_is_named_as_druid_names_it() {
+        let (name, error) = unknown_function("Invalid function 'uper'.\nDid you mean 'upper'?").unwrap();
+        assert_eq!(name, "uper");
+        assert_eq!(
+            error.message,
+            "No match found for function signature UPER; did you mean 'UPPER'?"
+        );
+        assert!(unknown_function("Invalid date").is_none());
+    }
 
     #[test]
     fn a_near_name_is_proposed_and_a_far_one_is_not() {

@@ -52,17 +52,27 @@ def segments(folder, order, chunk, sums):
     """Every file holds one time chunk and is sorted by `order`; answers rows and the sum of each of `sums` over all.
 
     `order` and `sums` are SQL expressions, `chunk` is the one that tells a row's time chunk."""
+    wrong = misplaced(folder, order, chunk)
+    if wrong:
+        raise Wrong(f"{folder}: files out of order or with several time chunks (name, rows out of order, chunks): {wrong[:3]}")
+    return totals(folder, sums)
+
+
+def misplaced(folder, order, chunk):
+    """The files that are not sorted by `order`, or hold several time chunks: name, rows out of order, chunks."""
     keys = ", ".join(f"{expression} AS k{number}" for number, expression in enumerate(order))
     now = ", ".join(f"k{number}" for number in range(len(order)))
     before = ", ".join(f"lag(k{number}) OVER (PARTITION BY filename ORDER BY file_row_number) AS p{number}"
                        for number in range(len(order)))
     previous = ", ".join(f"p{number}" for number in range(len(order)))
     source = f"read_parquet('{folder}/**/*.parquet', filename=true, file_row_number=true, hive_partitioning=false)"
-    wrong = duckdb.sql(
+    return duckdb.sql(
         f"SELECT filename, COUNT(*) FILTER (p0 IS NOT NULL AND ({now}) < ({previous})) AS unsorted, COUNT(DISTINCT chunk) AS chunks "
         f"FROM (SELECT *, {before} FROM (SELECT filename, file_row_number, {chunk} AS chunk, {keys} FROM {source})) "
-        f"GROUP BY filename HAVING unsorted > 0 OR chunks <> 1 LIMIT 3").fetchall()
-    if wrong:
-        raise Wrong(f"{folder}: files out of order or with several time chunks (name, rows out of order, chunks): {wrong}")
-    totals = ", ".join(f"SUM({expression})::DOUBLE" for expression in sums)
-    return list(duckdb.sql(f"SELECT COUNT(*), {totals} FROM {source}").fetchall()[0])
+        f"GROUP BY filename HAVING unsorted > 0 OR chunks <> 1").fetchall()
+
+
+def totals(folder, sums):
+    """Rows, and the sum of each SQL expression, over all files below a folder."""
+    summed = ", ".join(f"SUM({expression})::DOUBLE" for expression in sums)
+    return list(duckdb.sql(f"SELECT COUNT(*), {summed} FROM {parquet(folder)}").fetchall()[0])

@@ -51,7 +51,7 @@ def sarsen(server, context=None):
 def plain_datafusion(server):
     tables = [f"{table}={server.deep_storage() / table}/" for table in data.TPCH]
     answer = subprocess.run(
-        [PLAIN_DATAFUSION, str(THREADS), str(RUNS + 1), TPCH_SQL, *tables], check=True, capture_output=True, text=True)
+        [PLAIN_DATAFUSION, str(THREADS), str(RUNS + 1), TPCH_SQL, *tables], check=True, stdout=subprocess.PIPE, text=True)
     answers = json.loads(answer.stdout)
     return [statistics.median(one["wall"][1:]) for one in answers], [one["rows"] for one in answers]
 

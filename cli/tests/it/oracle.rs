@@ -98,6 +98,9 @@ fn context(question: &Question) -> Value {
     if question.builds {
         context["taskMemoryBytes"] = json!(3 * TASK_MEMORY_BYTES);
     }
+    if question.layout().is_some() {
+        context["taskMemoryBytes"] = json!(TASK_MEMORY_BYTES / 2);
+    }
     context
 }
 
