@@ -158,9 +158,27 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             category: "UNSUPPORTED",
             ..PlanError::invalid(message.clone())
         },
-        DataFusionError::Plan(message) => PlanError::invalid(message.clone()),
+        DataFusionError::Plan(message) => match unknown_function(message) {
+            Some((name, message)) => located(PlanError::invalid(message), name),
+            None => PlanError::invalid(message.clone()),
+        },
         other => PlanError::invalid(other.strip_backtrace()),
     }
+}
+
+/// The name of a function that nobody knows, and what is said of it in Calcite's words.
+fn unknown_function(message: &str) -> Option<(&str, String)> {
+    let (name, hint) = message.strip_prefix("Invalid function '")?.split_once('\'')?;
+    let hint = hint
+        .split_once("Did you mean '")
+        .and_then(|(_, nearest)| nearest.split_once('\''))
+        .map(|(nearest, _)| format!("; did you mean '{}'?", nearest.to_uppercase()));
+    let message = format!(
+        "No match found for function signature {}{}",
+        name.to_uppercase(),
+        hint.unwrap_or_default()
+    );
+    Some((name, message))
 }
 
 impl From<PlanError> for DataFusionError {
