@@ -106,7 +106,7 @@ pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
     })
 }
 
-/// Refuses to store arrays of numbers as multi-value strings.
+/// Refuses to store arrays of numbers as multi-value strings, and arrays of objects at all.
 ///
 /// # Errors
 /// As Druid does when a task begins.
@@ -116,6 +116,15 @@ pub fn check_arrays(context: &Map<String, Value>, planned: &Planned) -> Result<(
         .and_then(Value::as_str)
         .unwrap_or_default();
     let stores = matches!(planned.definition.kind, QueryKind::Ingest(_));
+    let of_objects = |column: &&ColumnDescriptor| column.native_type.starts_with("ARRAY<COMPLEX");
+    if stores && let Some(column) = planned.outputs.iter().find(of_objects) {
+        return Err(Fault::UnknownError {
+            message: format!(
+                "Cannot create dimension for type[{}] of column[{}]",
+                column.native_type, column.name
+            ),
+        });
+    }
     let of_numbers = |column: &ColumnDescriptor| {
         matches!(
             column.native_type.as_str(),

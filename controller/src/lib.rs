@@ -2,7 +2,7 @@
 //!
 //! [`service`] is the edge; [`task`] plans a task from its spec, then carries out what the kernel decides until the
 //! query's end. [`worker_link`] is the stream to one worker task, [`splits`] lists outside inputs, [`results`] reads the
-//! rows of a SELECT, [`publish`] publishes segments, [`report`] tells how it stands.
+//! rows of a SELECT, [`publish`] publishes segments ([`sharding`]: their shard specs), [`report`] tells how it stands.
 //!
 //! Deliberately absent: Druid's JSON, and decisions about stages, which are the kernel's. It depends on the worker
 //! crate for its shuffle reader only.
@@ -15,6 +15,7 @@ mod query;
 mod report;
 mod results;
 mod service;
+mod sharding;
 mod splits;
 mod state;
 mod task;

@@ -10,6 +10,7 @@ use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
 use sarsen_storage::segment::{DataSegment, Interval, ShardSpec};
 
+use crate::sharding::Sharding;
 use crate::task::OVERLORD_ATTEMPTS;
 
 /// What a publish needs to know of its query.
@@ -21,6 +22,7 @@ pub struct Publication<'a> {
     /// Stored columns.
     pub columns: &'a [ColumnDescriptor],
     pub segments: Vec<v1::SegmentOutput>,
+    pub sharding: Sharding,
     pub fail_on_empty: bool,
     /// Segments of one time chunk at the most.
     pub max_segments_per_chunk: Option<u64>,
@@ -61,6 +63,9 @@ pub async fn publish(
             .entry((interval.start_ms, interval.end_ms))
             .or_default()
             .push(segment.clone());
+    }
+    for segments in chunks.values_mut() {
+        segments.sort_by_key(|segment| segment.partition);
     }
     if let Some(most) = publication.max_segments_per_chunk {
         check_chunks(&chunks, most, target)?;
@@ -142,14 +147,19 @@ async fn allocate(
                 allocated_interval: Some(interval.to_string()),
             });
         }
-        for (segment, offset) in segments.iter().zip(0..) {
-            let partition = allocation.first_partition + offset;
+        let partitions: Vec<u32> = segments.iter().map(|segment| segment.partition).collect();
+        let shards = publication.sharding.specs(
+            &partitions,
+            allocation.first_partition,
+            allocation.core_partitions,
+        );
+        for (segment, shard) in segments.iter().zip(shards) {
             records.push(record(
                 publication.columns,
                 target,
                 interval,
                 &allocation.version,
-                partition,
+                shard,
                 segment,
             )?);
         }
@@ -216,7 +226,7 @@ fn record(
     target: &IngestTarget,
     interval: Interval,
     version: &str,
-    partition: u32,
+    shard_spec: ShardSpec,
     segment: &v1::SegmentOutput,
 ) -> Result<v1::SegmentRecord, Fault> {
     let dimensions: Vec<String> = columns
@@ -230,10 +240,7 @@ fn record(
         version,
         &segment.path,
         dimensions,
-        ShardSpec::Numbered {
-            partition_num: partition,
-            partitions: 0,
-        },
+        shard_spec,
         segment.bytes,
         segment.rows,
     );

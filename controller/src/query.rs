@@ -10,7 +10,7 @@ use sarsen_kernel::counters::CounterSnapshot;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use sarsen_kernel::query::{IngestTarget, QueryKind};
-use sarsen_kernel::report::{QueryReport, ReportStatus};
+use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport};
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, Producer, WorkOrder};
 use sarsen_proto::v1::worker_command::Command;
@@ -24,6 +24,7 @@ use crate::leftovers::Leftovers;
 use crate::publish::{Publication, Published, publish};
 use crate::report::{Ending, report};
 use crate::results::{self, REPORT_ROWS, ReadError, ReadRequest, Results};
+use crate::sharding::Sharding;
 use crate::state::QueryState;
 use crate::task::{Prepared, Task, TaskEnvironment, acquire, now};
 use crate::worker_link::{FromLink, LinkEvent, WorkerLink};
@@ -387,6 +388,21 @@ impl<'a> Query<'a> {
             .spawn(async move { Aside::Read(results::read(request).await) });
     }
 
+    /// The stage that the segments were written from was cut where their shard specs say.
+    fn sharding(&self, target: &IngestTarget) -> Sharding {
+        let query = self.kernel.query();
+        let read = query
+            .final_stage()
+            .and_then(|stage| stage.input_stages().into_iter().next());
+        let shuffle = read
+            .and_then(|stage| query.stage(stage))
+            .and_then(|stage| stage.shuffle.as_ref());
+        let boundaries = read
+            .and_then(|stage| self.kernel.stage_view(stage))
+            .and_then(|view| view.boundaries);
+        Sharding::new(target, shuffle, boundaries.as_ref())
+    }
+
     fn publish(&mut self, orders: &[WorkOrderId]) {
         let Some(target) = self.target.clone() else { return };
         let columns = self.kernel.query().result_signature.clone();
@@ -397,6 +413,7 @@ impl<'a> Query<'a> {
             .cloned()
             .collect();
         let paths: Vec<String> = segments.iter().map(|segment| segment.path.clone()).collect();
+        let sharding = self.sharding(&target);
         let context = context::context(&self.task.spec).unwrap_or_default();
         let (task_id, epoch) = (self.task.task_id.clone(), self.task.epoch);
         let environment = Arc::clone(&self.environment);
@@ -407,12 +424,23 @@ impl<'a> Query<'a> {
                 target: &target,
                 columns: &columns,
                 segments,
+                sharding,
                 fail_on_empty: context::flag(&context, "failOnEmptyInsert"),
                 max_segments_per_chunk: context::max_segments_per_chunk(&context),
             };
             let published = publish(publication, &environment.network, &environment.overlord).await;
             Aside::Published(published.map(|published| (published, paths)))
         });
+    }
+
+    /// What is published can be read at once: a query that waits for it has waited.
+    fn segment_load(&self, published: Published) -> Option<SegmentLoadReport> {
+        let context = context::context(&self.task.spec).unwrap_or_default();
+        context::flag(&context, "waitUntilSegmentsLoad").then(|| SegmentLoadReport {
+            start_ms: now(),
+            duration_ms: 0,
+            segments: published.segments,
+        })
     }
 
     async fn done(&mut self, done: Aside) {
@@ -446,6 +474,7 @@ impl<'a> Query<'a> {
             }
             Aside::Published(Ok((published, paths))) => {
                 self.state.published_segments = Some(published.segments);
+                self.state.segment_load = self.segment_load(published);
                 if !published.repeated {
                     self.published = paths;
                 }

@@ -3,10 +3,11 @@
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::FaultReport;
 use sarsen_kernel::ids::{Millis, QueryId, WorkerNumber};
-use sarsen_kernel::query::{IngestTarget, QueryDefinition, QueryKind, StageDefinition};
+use sarsen_kernel::query::{QueryDefinition, QueryKind, StageDefinition};
 use sarsen_kernel::report::{
     QueryReport, ReportStatus, ShardSpecReport, StageReport, WorkerReport, WorkerReportState,
 };
+use sarsen_kernel::shuffle::Boundaries;
 
 use crate::state::{QueryState, WorkerLife};
 
@@ -45,6 +46,7 @@ pub fn unplanned(query_id: &str, started: Millis, now: Millis, ending: Ending) -
         result_signature: Vec::new(),
         published_segments: None,
         shard_spec: None,
+        segment_load: None,
         inferred_signatures: Vec::new(),
     }
 }
@@ -89,7 +91,10 @@ pub fn report(state: &QueryState, kernel: &ControllerKernel, now: Millis, ending
         running_tasks: u32::try_from(workers(WorkerReportState::Running)).unwrap_or(u32::MAX) + 1,
         result_signature: query.result_signature.clone(),
         published_segments: state.published_segments,
-        shard_spec: shard_spec(query),
+        shard_spec: will_have_segments(state, kernel)
+            .then(|| shard_spec(query))
+            .flatten(),
+        segment_load: state.segment_load,
         ..base
     }
 }
@@ -164,34 +169,39 @@ fn worker_report(
     }
 }
 
+/// Whether it is known that there will be segments: their partitions are cut, and hold rows.
+fn will_have_segments(state: &QueryState, kernel: &ControllerKernel) -> bool {
+    let last = kernel.query().final_stage();
+    let read = last.and_then(|stage| stage.input_stages().into_iter().next());
+    let boundaries = read
+        .and_then(|stage| kernel.stage_view(stage))
+        .and_then(|view| view.boundaries);
+    let holds_rows = match boundaries {
+        None => false,
+        Some(Boundaries::Buckets(buckets)) => buckets.iter().any(|bucket| !bucket.runs.is_empty()),
+        Some(Boundaries::Ranges(_)) => true,
+    };
+    let mut written = state
+        .segments
+        .iter()
+        .filter(|(order, _)| last.is_some_and(|last| last.number == order.stage))
+        .peekable();
+    let wrote_none = state.published_segments == Some(0)
+        || written.peek().is_some() && written.all(|(_, segments)| segments.is_empty());
+    holds_rows && !wrote_none
+}
+
 fn shard_spec(query: &QueryDefinition) -> Option<ShardSpecReport> {
     match &query.kind {
         QueryKind::Select => None,
         QueryKind::Ingest(target) => Some(ShardSpecReport {
-            kind: "numbered".to_owned(),
-            details: if target.replace_intervals.is_none() {
-                "Using NumberedShardSpec to generate segments since the query is inserting rows.".to_owned()
-            } else if target.shard_columns.is_empty() {
-                "CLUSTERED BY clause is empty.".to_owned()
+            kind: if target.shard_columns.is_empty() {
+                "numbered"
             } else {
-                clustered_details(query, target)
-            },
+                "range"
+            }
+            .to_owned(),
+            details: target.shard_reason.clone(),
         }),
-    }
-}
-
-/// Druid makes `range` shard specs of leading text columns only, and says which column ends them.
-fn clustered_details(query: &QueryDefinition, target: &IngestTarget) -> String {
-    let first = target.shard_columns.first().and_then(|name| {
-        let mut columns = query.result_signature.iter();
-        columns.find(|column| column.name == *name)
-    });
-    match first {
-        Some(column) if column.native_type != "STRING" => format!(
-            "Using[0] CLUSTERED BY columns for 'range' shard specs, since the next column is of type[{}]. Only string \
-             columns are included in 'range' shard specs.",
-            column.native_type
-        ),
-        _ => "Segments are sorted by the CLUSTERED BY columns, and numbered.".to_owned(),
     }
 }

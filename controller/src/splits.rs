@@ -6,11 +6,11 @@ use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_engine::input::{SegmentFile, SplitPayload};
 use sarsen_kernel::fault::Fault;
 use sarsen_kernel::query::{InputSplit, QueryDefinition, StageInput};
-use sarsen_planner::{PlannedScan, ScanTarget};
+use sarsen_planner::{KeyBounds, PlannedScan, ScanTarget};
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::Network;
 use sarsen_proto::v1;
-use sarsen_storage::segment::DataSegment;
+use sarsen_storage::segment::{DataSegment, ShardSpec};
 use sarsen_storage::source::{SourceContext, split_files};
 
 /// Bytes of a large file that one unit of work reads.
@@ -33,8 +33,9 @@ pub async fn list_splits(
             ScanTarget::Table {
                 datasource,
                 intervals,
+                keys,
                 ..
-            } => segment_splits(datasource, intervals, network, overlord_address).await?,
+            } => segment_splits(datasource, intervals, keys, network, overlord_address).await?,
         };
         let input = usize::try_from(scan.stage.0)
             .ok()
@@ -75,6 +76,7 @@ async fn external_splits(spec: &ExternSpec, sources: &Arc<SourceContext>) -> Res
 async fn segment_splits(
     datasource: &str,
     intervals: &[(i64, i64)],
+    keys: &[KeyBounds],
     network: &Network,
     overlord_address: &str,
 ) -> Result<Vec<InputSplit>, Fault> {
@@ -107,6 +109,9 @@ async fn segment_splits(
                 segment.identifier()
             )));
         };
+        if !may_hold(&segment.shard_spec, keys) {
+            continue;
+        }
         for (start, end) in ranges(segment.size) {
             let whole = start == 0 && end == segment.size;
             let range = (!whole).then(|| (signed(start), signed(end)));
@@ -123,6 +128,37 @@ async fn segment_splits(
         }
     }
     Ok(splits)
+}
+
+/// Whether a segment can hold rows within the bounds: its own are of its shard spec's first column. Rows of the end's
+/// tuple may be on either side of it.
+fn may_hold(shard: &ShardSpec, keys: &[KeyBounds]) -> bool {
+    let ShardSpec::Range {
+        dimensions,
+        start,
+        end,
+        ..
+    } = shard
+    else {
+        return true;
+    };
+    let first = |tuple: &Option<Vec<Option<String>>>| tuple.as_ref().and_then(|tuple| tuple.first().cloned());
+    let (start, end) = (first(start), first(end));
+    keys.iter()
+        .filter(|bounds| dimensions.first() == Some(&bounds.column))
+        .all(|KeyBounds { lower, upper, .. }| {
+            // NULL is before every text.
+            let ends_before = match &end {
+                Some(None) => true,
+                Some(Some(end)) => lower.as_ref().is_some_and(|lower| end < lower),
+                None => false,
+            };
+            let begins_behind = match (&start, upper) {
+                (Some(Some(start)), Some(upper)) => upper < start,
+                _ => false,
+            };
+            !ends_before && !begins_behind
+        })
 }
 
 /// A file of `bytes` in equal ranges of at most about [`SPLIT_BYTES`].
@@ -146,6 +182,40 @@ fn unknown(message: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_of_other_keys_are_passed_over() {
+        let tuple = |text: Option<&str>| Some(vec![text.map(str::to_owned)]);
+        let shard = |start, end| ShardSpec::Range {
+            dimensions: vec!["k".to_owned()],
+            start,
+            end,
+            partition_num: 0,
+            num_core_partitions: 3,
+        };
+        let bounds = |column: &str, lower: Option<&str>, upper: Option<&str>| KeyBounds {
+            column: column.to_owned(),
+            lower: lower.map(str::to_owned),
+            upper: upper.map(str::to_owned),
+        };
+        let middle = shard(tuple(Some("f")), tuple(Some("p")));
+        for (key, held) in [("a", false), ("f", true), ("m", true), ("p", true), ("q", false)] {
+            let exact = bounds("k", Some(key), Some(key));
+            assert_eq!(may_hold(&middle, &[exact]), held, "{key}");
+        }
+        assert!(may_hold(&middle, &[bounds("other", Some("a"), Some("a"))]));
+        assert!(!may_hold(&middle, &[bounds("k", Some("q"), None)]));
+        assert!(!may_hold(&middle, &[bounds("k", None, Some("e"))]));
+        assert!(!may_hold(
+            &shard(None, tuple(None)),
+            &[bounds("k", None, Some("z"))]
+        ));
+        assert!(may_hold(
+            &shard(tuple(None), None),
+            &[bounds("k", None, Some("a"))]
+        ));
+        assert!(may_hold(&shard(None, None), &[bounds("k", Some("a"), None)]));
+    }
 
     #[test]
     fn ranges_cover_a_file_without_gaps() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sarsen_kernel::counters::CounterSnapshot;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
+use sarsen_kernel::report::SegmentLoadReport;
 use sarsen_proto::v1;
 
 /// One life of a worker number.
@@ -32,6 +33,7 @@ pub struct QueryState {
     notices: Vec<FaultReport>,
     pub segments: BTreeMap<WorkOrderId, Vec<v1::SegmentOutput>>,
     pub published_segments: Option<u64>,
+    pub segment_load: Option<SegmentLoadReport>,
 }
 
 impl QueryState {

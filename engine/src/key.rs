@@ -79,6 +79,57 @@ fn normalise(array: &ArrayRef) -> ArrayRef {
     }
 }
 
+/// Bytes of a long text that arrow's row format keeps together, each block followed by its length or a mark that more
+/// follow; the first of them are cut into four.
+const BLOCK_BYTES: usize = 32;
+const SMALL_BLOCK_BYTES: usize = BLOCK_BYTES / SMALL_BLOCKS;
+const SMALL_BLOCKS: usize = 4;
+const MORE_FOLLOW: u8 = 0xFF;
+
+/// First bytes of a text in ascending order with nulls first.
+const NULL: u8 = 0;
+const EMPTY: u8 = 1;
+
+/// The leading `count` texts of an encoded key that stand behind `prefix_bytes` other bytes, where all of them were
+/// encoded ascending with nulls first. `None` for a key that ends before (the bare prefix of a time chunk).
+pub fn leading_texts(key: &[u8], prefix_bytes: usize, count: usize) -> Option<Vec<Option<String>>> {
+    let mut rest = key.get(prefix_bytes..)?;
+    (0..count)
+        .map(|_| {
+            let (text, behind) = split_text(rest)?;
+            rest = behind;
+            Some(text)
+        })
+        .collect()
+}
+
+/// One encoded text and what follows it.
+fn split_text(bytes: &[u8]) -> Option<(Option<String>, &[u8])> {
+    let (first, mut rest) = bytes.split_first()?;
+    match *first {
+        NULL => return Some((None, rest)),
+        EMPTY => return Some((Some(String::new()), rest)),
+        _ => {}
+    }
+    let mut text = Vec::new();
+    for block in 0.. {
+        let size = if block < SMALL_BLOCKS {
+            SMALL_BLOCK_BYTES
+        } else {
+            BLOCK_BYTES
+        };
+        let (held, behind) = rest.split_at_checked(size)?;
+        let (mark, behind) = behind.split_first()?;
+        rest = behind;
+        if *mark != MORE_FOLLOW {
+            text.extend_from_slice(held.get(..usize::from(*mark))?);
+            break;
+        }
+        text.extend_from_slice(held);
+    }
+    Some((Some(String::from_utf8(text).ok()?), rest))
+}
+
 /// Hash partition of a key: xxh3-64 of its bytes, modulo `partitions`.
 pub fn hash_partition(key: &[u8], partitions: u32) -> u32 {
     let hash = xxhash_rust::xxh3::xxh3_64(key) % u64::from(partitions.max(1));
@@ -141,6 +192,50 @@ mod tests {
             .unwrap();
         let bytes: Vec<&[u8]> = keys.iter().map(|row| row.data()).collect();
         assert!(bytes.is_sorted());
+    }
+
+    #[test]
+    fn leading_texts_come_back_as_they_were() {
+        let texts = [
+            None,
+            Some(String::new()),
+            Some("a".to_owned()),
+            Some("eight by".to_owned()),
+            Some("ü".repeat(17)),
+            Some("x".repeat(32)),
+            Some("y".repeat(33)),
+            Some("z".repeat(1000)),
+        ];
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("l", DataType::Int64, true),
+            Field::new("s", DataType::Utf8View, true),
+            Field::new("t", DataType::Utf8View, true),
+            Field::new("d", DataType::Float64, true),
+        ]));
+        let rows = texts.len();
+        let back: Vec<Option<String>> = texts.iter().rev().cloned().collect();
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![
+                Arc::new(Int64Array::from(vec![7; rows])),
+                Arc::new(StringViewArray::from_iter(texts.iter())),
+                Arc::new(StringViewArray::from_iter(back.iter())),
+                Arc::new(Float64Array::from(vec![1.0; rows])),
+            ],
+        )
+        .unwrap();
+        let key = [
+            ascending(0, "l"),
+            ascending(1, "s"),
+            ascending(2, "t"),
+            ascending(3, "d"),
+        ];
+        let keys = KeyEncoder::new(&key, &schema).unwrap().encode(&batch).unwrap();
+        for (row, (text, back)) in texts.iter().zip(&back).enumerate() {
+            let found = leading_texts(keys.row(row).data(), 9, 2).unwrap();
+            assert_eq!(found, [text.clone(), back.clone()]);
+        }
+        assert_eq!(leading_texts(&[1; 9], 9, 1), None);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! A fragment is a DataFusion physical plan whose leaves name the stage's inputs by number: [`ShuffleReadExec`],
 //! [`ExternScanExec`] and Parquet scans over published segments ([`segment_scan`]). It travels as datafusion-proto
 //! bytes with [`codec::FragmentCodec`] for the nodes that are ours; [`fragment`] encodes, validates, decodes and binds
-//! it to the inputs of one work order ([`input::FragmentInputs`]). [`key`] makes memcomparable bytes of shuffle keys.
+//! it to the inputs of one work order ([`input::FragmentInputs`]). [`guard`] finds the field
+//! and row of an error. [`key`] makes memcomparable bytes of shuffle keys.
 //!
 //! Deliberately absent: who runs a fragment and where its rows go (the worker), and SQL (the planner).
 
 pub mod codec;
 pub mod extern_scan;
 pub mod fragment;
+pub mod guard;
 pub mod input;
 pub mod key;
 pub mod runtime;

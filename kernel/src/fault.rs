@@ -144,8 +144,8 @@ faults! {
     InsertTimeNull {} "Null timestamp (__time) encountered during INSERT or REPLACE.";
     InsertTimeOutOfBounds { interval: String => "interval", interval_bounds: Vec<String> => "intervalBounds" }
         "Inserted data contains time chunk[{interval}] outside of bounds specified by OVERWRITE WHERE[{interval_bounds}]. If you want to include this data, expand your OVERWRITE WHERE. If you do not want to include this data, use SELECT ... WHERE to filter it from your inserted data.";
-    InvalidField { source: Option<String> => "source", column: Option<String> => "column", row_number: u64 => "rowNumber", error_msg: String => "errorMsg" }
-        "Error[{error_msg}] while writing a field for source[{source}], rowNumber[{row_number}], column[{column}].";
+    InvalidField { source: Option<String> => "source", column: Option<String> => "column", row_number: u64 => "rowNumber", error_msg: String => "errorMsg", log_msg: String => "logMsg" }
+        "{log_msg}";
     InvalidNullByte { source: Option<String> => "source", row_number: u64 => "rowNumber", column: String => "column", value: String => "value", position: u64 => "position" }
         "Invalid null byte at source[{source}], rowNumber[{row_number}], column[{column}], value[{value}], position[{position}]. Consider sanitizing the input string column using \"REPLACE(\"{column}\", U&'\\0000', '') AS {column}\" or setting 'removeNullBytes' to true in the query context.";
     NotEnoughMemory { server_memory: u64 => "serverMemory", message: String => "message" }
@@ -191,6 +191,20 @@ faults! {
 }
 
 impl Fault {
+    /// A field that could not be computed; `row` counts from 1.
+    pub fn invalid_field(source: Option<String>, column: &str, row: u64, reason: &str) -> Self {
+        let named = source.as_deref().unwrap_or("null");
+        Fault::InvalidField {
+            log_msg: format!(
+                "Error[{reason}] while writing a field for source[{named}], rowNumber[{row}], column[{column}]."
+            ),
+            source,
+            column: Some(column.to_owned()),
+            row_number: row,
+            error_msg: reason.to_owned(),
+        }
+    }
+
     /// Whether running the work again elsewhere may help.
     pub fn is_retriable(&self) -> bool {
         matches!(self, Fault::WorkerFailed { .. } | Fault::WorkerRpcFailed { .. })

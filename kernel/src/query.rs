@@ -49,6 +49,8 @@ pub struct IngestTarget {
     pub rows_per_segment: u64,
     /// Leading cluster-by columns that make a `range` shard spec; empty for `numbered`.
     pub shard_columns: Vec<String>,
+    /// Why these columns and no others, in Druid's words.
+    pub shard_reason: String,
 }
 
 /// Length of a time chunk.

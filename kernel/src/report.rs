@@ -33,8 +33,11 @@ pub struct QueryReport {
     pub result_signature: Vec<ColumnDescriptor>,
     /// Segments published by an ingestion; `None` before the publish.
     pub published_segments: Option<u64>,
-    /// `numbered`, `range` or `tombstone`, with words for why.
+    /// `numbered`, `range` or `tombstone`, with words for why; `None` before it is known that there will be segments.
     pub shard_spec: Option<ShardSpecReport>,
+    /// How the wait until the published segments can be read went; `None` where nobody asked to wait.
+    #[serde(default)]
+    pub segment_load: Option<SegmentLoadReport>,
     /// EXTERN signatures that were found by sampling, by input.
     pub inferred_signatures: Vec<Vec<ColumnDescriptor>>,
 }
@@ -50,6 +53,14 @@ pub enum ReportStatus {
 pub struct ShardSpecReport {
     pub kind: String,
     pub details: String,
+}
+
+/// A wait for segments that are all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentLoadReport {
+    pub start_ms: Millis,
+    pub duration_ms: Millis,
+    pub segments: u64,
 }
 
 /// State of one stage.

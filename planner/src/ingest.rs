@@ -1,5 +1,7 @@
 //! What INSERT and REPLACE add to a query: checks of its columns, time chunks, cluster keys, the segment stage.
 
+mod group_order;
+
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
@@ -28,12 +30,16 @@ use crate::error::{Place, PlanError};
 use crate::granularity::Granularity;
 use crate::intervals::{self, ETERNITY};
 use crate::rewrite::rewrite_expr;
+use crate::sharding::{self, Sharding};
 use crate::stages::{Open, StageBuilder};
 use crate::statement::{Ingest, Overwrite, back_quoted};
 use crate::types::sql_type;
 
 const TIME: &str = "__time";
+
+/// Names of the columns that are only sorted by, where the query has no columns of these names.
 const BUCKET: &str = "__bucket";
+const CLUSTER: &str = "__cluster";
 
 /// Bytes of one timestamp in arrow's row format: a byte for NULL, eight for the value.
 const BUCKET_PREFIX_BYTES: u32 = 9;
@@ -84,22 +90,25 @@ pub fn target_name(ingest: &Ingest) -> Result<String, PlanError> {
     Ok(name.clone())
 }
 
-/// The query without its ORDER BY, which ingestion replaces by CLUSTERED BY.
+/// Checks the clauses that ingestion has others for.
 ///
 /// # Errors
-/// For a LIMIT or OFFSET, unless there is one time chunk for all rows.
-pub fn without_order(query: &Query, ingest: &Ingest) -> Result<Query, PlanError> {
-    let mut query = query.clone();
+/// For an ORDER BY, and for a LIMIT or OFFSET unless there is one time chunk for all rows.
+pub fn check_order(ingest: &Ingest) -> Result<(), PlanError> {
+    let query = &ingest.query;
+    if query.order_by.is_some() {
+        return Err(PlanError::invalid(format!(
+            "Cannot use an ORDER BY clause on a Query of type [{}], use CLUSTERED BY instead",
+            ingest.operation()
+        )));
+    }
     let limited = query.limit_clause.is_some() || query.fetch.is_some();
     if limited && ingest.partitioned_by != Granularity::All {
         return Err(PlanError::invalid(
             "INSERT and REPLACE queries cannot have a LIMIT unless PARTITIONED BY is \"ALL\".",
         ));
     }
-    if !limited {
-        query.order_by = None;
-    }
-    Ok(query)
+    Ok(())
 }
 
 /// Whether the query gives `__time`; without one, every row gets the epoch.
@@ -117,10 +126,18 @@ pub fn check_columns(
     plan: &LogicalPlan,
     ingest: &Ingest,
     tokens: &[TokenWithSpan],
-    locate: impl Fn(&str) -> Option<Place>,
 ) -> Result<TimeColumn, PlanError> {
     let schema = plan.schema();
     let names = output_names(plan, ingest);
+    if names.len() != schema.fields().len() {
+        return Err(PlanError::invalid(format!(
+            "{} names {} target columns [{}], but its query gives {}",
+            ingest.operation(),
+            names.len(),
+            names.join(", "),
+            schema.fields().len()
+        )));
+    }
     for (index, name) in names.iter().enumerate() {
         if name.starts_with("EXPR$") {
             let error = PlanError::invalid(
@@ -135,16 +152,6 @@ pub fn check_columns(
         }
         if names.iter().skip(index + 1).any(|other| other == name) {
             return Err(PlanError::invalid(format!("Duplicate field in SELECT: [{name}]")));
-        }
-        if [BUCKET, "__boost", "__cluster"]
-            .iter()
-            .any(|reserved| name.starts_with(reserved))
-        {
-            let error = PlanError::invalid(format!("Column name [{name}] is reserved"));
-            return Err(match locate(name) {
-                Some(place) => error.at(place),
-                None => error,
-            });
         }
     }
     let Some(position) = names.iter().position(|name| name == TIME) else {
@@ -180,23 +187,16 @@ fn unnamed_place(query: &Query, tokens: &[TokenWithSpan]) -> Option<Place> {
 /// Checks what a statement says of its columns before anything is planned.
 ///
 /// # Errors
-/// For a list of target columns, which Druid has not, and for two columns of one name.
+/// For two columns of one name.
 pub fn check_names(ingest: &Ingest) -> Result<(), PlanError> {
     if !ingest.columns.is_empty() {
-        let columns: Vec<String> = ingest.columns.iter().map(|name| format!("`{name}`")).collect();
-        let target: Vec<&str> = ingest
-            .target
-            .0
-            .iter()
-            .filter_map(|part| part.as_ident())
-            .map(|ident| ident.value.as_str())
-            .collect();
-        return Err(PlanError::invalid(format!(
-            "Operation [{}] cannot be run with a target column list, given [{} ({})]",
-            ingest.operation(),
-            target.join("."),
-            columns.join(", ")
-        )));
+        let mut columns = ingest.columns.iter();
+        return match columns.find(|name| ingest.columns.iter().filter(|other| other == name).count() > 1) {
+            Some(name) => Err(PlanError::invalid(format!(
+                "Duplicate column in the target column list: [{name}]"
+            ))),
+            None => Ok(()),
+        };
     }
     let Some(select) = select_of(&ingest.query) else {
         return Ok(());
@@ -318,8 +318,10 @@ pub struct Prepared {
     pub time: usize,
     /// Positions and names of the cluster-by columns.
     pub cluster: Vec<(usize, String)>,
-    /// Leading cluster-by columns that are stored: they make the shard spec.
-    pub shard_columns: Vec<String>,
+    /// Name of the chunk column.
+    bucket: String,
+    /// How segments of one time chunk are told apart.
+    pub sharding: Sharding,
 }
 
 /// Adds the hidden columns, and casts stored ones to the types that segments hold.
@@ -334,6 +336,9 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let names = output_names(&plan, ingest);
     let schema = Arc::clone(plan.schema());
+    let given = Arc::clone(plan.schema());
+    let grouped = group_order::group_order(&plan);
+    let added = usize::from(time_column == TimeColumn::Epoch);
     let mut stored: Vec<Expr> = Vec::new();
     for ((qualifier, field), name) in schema.iter().zip(&names) {
         let column = Expr::Column(datafusion::common::Column::from((qualifier, field)));
@@ -361,35 +366,38 @@ pub fn prepare(
         .iter()
         .map(|(qualifier, field)| Expr::Column(datafusion::common::Column::from((qualifier, field))))
         .collect();
-    let position = |name: &str| schema.fields().iter().position(|field| field.name() == name);
+    let position = |name: &str| {
+        let of_query = || given.fields().iter().position(|field| field.name() == name);
+        schema
+            .fields()
+            .iter()
+            .position(|field| field.name() == name)
+            .or_else(|| of_query().map(|position| position + added))
+    };
     let time = position(TIME).unwrap_or(0);
+    let bucket_name = unused(BUCKET, &schema);
     let bucket = match &ingest.partitioned_by {
         Granularity::All => None,
         Granularity::Period(period) => {
             let time_floor = session.scalar_functions().get("time_floor").cloned();
             time_floor.map(|time_floor| {
                 let time = all.get(time).cloned().unwrap_or_else(|| lit(ScalarValue::Null));
-                time_floor.call(vec![time, lit(period.as_str())]).alias(BUCKET)
+                time_floor
+                    .call(vec![time, lit(period.as_str())])
+                    .alias(bucket_name.as_str())
             })
         }
     };
     let has_bucket = bucket.is_some();
     all.extend(bucket);
     let mut cluster = Vec::new();
-    let mut shard_columns = Vec::new();
     for (index, expr) in ingest.clustered_by.iter().enumerate() {
-        match cluster_column(expr, &names, time_column, position)? {
-            Some(column) => {
-                let name = schema.field(column).name().clone();
-                if shard_columns.len() == index {
-                    shard_columns.push(name.clone());
-                }
-                cluster.push((column, name));
-            }
+        match cluster_column(expr, &names, added, position)? {
+            Some(column) => cluster.push((column, schema.field(column).name().clone())),
             None => {
                 let mut expr = expr.clone();
                 rewrite_expr(&mut expr);
-                let name = format!("__cluster{index}");
+                let name = unused(&format!("{CLUSTER}{index}"), &schema);
                 let expr = session.create_logical_expr_from_sql_expr(
                     datafusion::sql::sqlparser::ast::ExprWithAlias { expr, alias: None },
                     &schema,
@@ -400,21 +408,60 @@ pub fn prepare(
         }
     }
     let plan = LogicalPlanBuilder::from(plan).project(all)?.build()?;
+    let sharding = if ingest.overwrite == Overwrite::Nothing {
+        sharding::of_insert()
+    } else if ingest.clustered_by.is_empty() {
+        // Rows that are grouped come out in the order of their keys, which tells segments apart as CLUSTERED BY does.
+        let found = sharding::of_replace(&grouped.cluster_columns());
+        if !found.columns.is_empty() {
+            let stored = grouped.positions().map(|position| position + added);
+            cluster = stored
+                .map(|position| (position, schema.field(position).name().clone()))
+                .collect();
+        }
+        renamed(found, &cluster)
+    } else {
+        let positions = cluster.iter().map(|(position, _)| *position);
+        sharding::of_replace(&sharding::cluster_columns(
+            plan.schema(),
+            positions,
+            stored_columns,
+        ))
+    };
     Ok(Prepared {
         plan,
         stored_columns,
         has_bucket,
         time,
         cluster,
-        shard_columns,
+        bucket: bucket_name,
+        sharding,
     })
+}
+
+/// The group's columns by the names under which they are stored.
+fn renamed(sharding: Sharding, cluster: &[(usize, String)]) -> Sharding {
+    let columns = sharding.columns.iter().zip(cluster);
+    Sharding {
+        columns: columns.map(|(_, (_, stored))| stored.clone()).collect(),
+        ..sharding
+    }
+}
+
+/// A name that none of the columns has.
+fn unused(name: &str, schema: &DFSchema) -> String {
+    let mut name = name.to_owned();
+    while schema.fields().iter().any(|field| *field.name() == name) {
+        name.push('_');
+    }
+    name
 }
 
 /// Position of the stored column that a CLUSTERED BY item names, by name or by ordinal; `None` for an expression.
 fn cluster_column(
     expr: &SqlExpr,
     names: &[String],
-    time_column: TimeColumn,
+    added: usize,
     position: impl Fn(&str) -> Option<usize>,
 ) -> Result<Option<usize>, PlanError> {
     match expr {
@@ -428,7 +475,7 @@ fn cluster_column(
                         names.len()
                     )));
                 }
-                Ok(Some(ordinal - 1 + usize::from(time_column == TimeColumn::Epoch)))
+                Ok(Some(ordinal - 1 + added))
             }
             _ => Ok(None),
         },
@@ -504,7 +551,8 @@ pub fn close(
         replace_intervals: target.replace_intervals.clone(),
         segment_granularity: granularity.map_or(SegmentGranularity::All, SegmentGranularity::Period),
         rows_per_segment: target.rows_per_segment,
-        shard_columns: prepared.shard_columns.clone(),
+        shard_columns: prepared.sharding.columns.clone(),
+        shard_reason: prepared.sharding.reason.clone(),
     }))
 }
 
@@ -517,7 +565,7 @@ fn version(statement_time_ms: i64) -> String {
 fn ingest_shuffle(prepared: &Prepared, rows_per_segment: u64) -> ShuffleSpec {
     let mut key = Vec::new();
     if prepared.has_bucket {
-        key.push((prepared.stored_columns, BUCKET.to_owned()));
+        key.push((prepared.stored_columns, prepared.bucket.clone()));
     }
     key.extend(prepared.cluster.iter().cloned());
     let kind = if prepared.cluster.is_empty() {

@@ -1,7 +1,7 @@
 //! Text in, [`sarsen_kernel::query::QueryDefinition`] out.
 //!
 //! [`statement`] takes Druid's statement apart around what sqlparser reads; [`rewrite`] and [`session`] make DataFusion
-//! read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need; [`stages`] cuts the optimised physical plan
+//! read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need ([`sharding`] tells their segments apart); [`stages`] cuts the optimised physical plan
 //! where rows must change place. [`native`] is the query that Druid would run, for clients to see. [`plan()`] is the way through all of them.
 //!
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
@@ -15,6 +15,7 @@ mod external;
 mod granularity;
 mod ingest;
 pub mod intervals;
+mod key_bounds;
 pub mod native;
 mod parameters;
 mod plan;
@@ -22,13 +23,16 @@ mod request;
 mod rewrite;
 mod session;
 mod settings;
+mod sharding;
 mod sql_types;
 mod stages;
 mod statement;
 mod tables;
 mod types;
+mod unicode;
 
 pub use error::{PlanError, PlanPhase};
+pub use key_bounds::KeyBounds;
 pub use plan::{plan, referenced_tables};
 pub use request::{
     Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,

@@ -1,19 +1,34 @@
 //! The native query that Druid would make of a statement, in neutral terms.
 //!
 //! Sarsen does not run it: a task's payload and EXPLAIN show it, as clients of Druid expect. [`build`] reads the logical
-//! plan as the user wrote it; the gateway renders what it makes. A statement that has no native form here (joins, window
-//! functions, GROUPING SETS, sketches) has none.
+//! plan as the user wrote it; the gateway renders what it makes. A statement that has no native form here (window functions,
+//! semi-joins, GROUPING SETS, sketches) has none.
 
 mod build;
 mod columns;
 mod expression;
 mod filter;
 mod grouping;
+mod join;
 
 use sarsen_kernel::query::InputDescriptor;
 use serde_json::Value;
 
 pub use build::native;
+
+/// Settings of the statement that its native query depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Native {
+    pub distinct: DistinctCount,
+    pub sort_merge_join: bool,
+}
+
+/// What COUNT(DISTINCT x) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DistinctCount {
+    Approximate,
+    Exact,
+}
 
 /// A native query and where its columns go.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +63,27 @@ pub enum NativeSource {
         rows: Vec<Vec<Value>>,
     },
     Query(Box<NativeQuery>),
+    Join(Box<NativeJoin>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct NativeJoin {
+    pub left: NativeSource,
+    pub right: NativeSource,
+    /// Of the right side's columns.
+    pub prefix: String,
+    /// In the native language.
+    pub condition: String,
+    pub kind: NativeJoinType,
+    pub sort_merge: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NativeJoinType {
+    Inner,
+    Left,
+    Right,
+    Full,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -197,7 +197,7 @@ impl Planner<'_> {
             resources: Vec::new(),
             explain: None,
             outputs: result_signature,
-            native: native::native(&logical, &[]),
+            native: native::native(&logical, &[], self.settings.native),
         })
     }
 
@@ -208,11 +208,10 @@ impl Planner<'_> {
         ingest: &Ingest,
     ) -> Result<Planned, PlanError> {
         let datasource = ingest::target_name(ingest)?;
+        ingest::check_order(ingest)?;
         ingest::check_names(ingest)?;
-        let query = ingest::without_order(query, ingest)?;
-        let logical = self.logical_plan(session, &query).await?;
-        let checked =
-            ingest::check_columns(&logical, ingest, &self.statement.tokens, |name| self.locate(name))?;
+        let logical = self.logical_plan(session, query).await?;
+        let checked = ingest::check_columns(&logical, ingest, &self.statement.tokens)?;
         let replace_intervals = ingest::replace_intervals(session, ingest)?;
         let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
         let mut given = outputs(&logical, &names);
@@ -239,9 +238,9 @@ impl Planner<'_> {
             .cluster
             .iter()
             .filter_map(|(column, _)| column.checked_sub(added))
-            .filter(|column| *column < given.len())
+            .filter(|column| *column < given.len() && !ingest.clustered_by.is_empty())
             .collect();
-        let mut native = native::native(&unprepared, &clustered);
+        let mut native = native::native(&unprepared, &clustered, self.settings.native);
         if let Some(native) = &mut native {
             for ((_, name), output) in native.mappings.iter_mut().zip(&given) {
                 name.clone_from(&output.name);
@@ -378,16 +377,18 @@ impl Planner<'_> {
         from_datafusion(error, |name| self.locate(name))
     }
 
-    /// First place of a name in the statement's text.
+    /// First place of a name in the statement's text; of a function's, whose case does not matter, if there is no other.
     fn locate(&self, name: &str) -> Option<Place> {
-        let names_it = |token: &&TokenWithSpan| match &token.token {
-            Token::Word(word) => word.value == name,
+        let word = |token: &TokenWithSpan, matches: &dyn Fn(&str) -> bool| match &token.token {
+            Token::Word(word) => matches(&word.value),
             _ => false,
         };
-        self.statement
-            .tokens
-            .iter()
-            .find(names_it)
-            .map(|token| place(token.span))
+        let find = |matches: &dyn Fn(&str) -> bool| {
+            let mut tokens = self.statement.tokens.iter();
+            tokens
+                .find(|token| word(token, matches))
+                .map(|token| place(token.span))
+        };
+        find(&|word| word == name).or_else(|| find(&|word| word.eq_ignore_ascii_case(name)))
     }
 }

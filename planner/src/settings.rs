@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::PlanError;
+use crate::native::{DistinctCount, Native};
 
 /// The query context as planning reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub struct Settings {
     pub sort_merge_join: bool,
     /// Bytes of a worker task, where they were set by hand.
     pub task_memory_bytes: Option<u64>,
+    pub native: Native,
 }
 
 /// One controller and one worker.
@@ -54,6 +56,7 @@ impl Settings {
         };
         check_array_mode(context)?;
         check_sort_order(context)?;
+        check_index_spec(context)?;
         let shuffle_partitions = integer(context, "shufflePartitions")?
             .map(|partitions| u32::try_from(partitions).unwrap_or(1).max(1));
         let max_workers = u32::try_from(tasks - 1).unwrap_or(u32::MAX);
@@ -64,6 +67,14 @@ impl Settings {
             sort_merge_join,
             task_memory_bytes: integer(context, "taskMemoryBytes")?
                 .and_then(|bytes| u64::try_from(bytes).ok()),
+            native: Native {
+                distinct: match context.get("useApproximateCountDistinct") {
+                    Some(Value::Bool(false)) => DistinctCount::Exact,
+                    Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => DistinctCount::Exact,
+                    _ => DistinctCount::Approximate,
+                },
+                sort_merge_join,
+            },
         })
     }
 }
@@ -79,6 +90,23 @@ fn check_array_mode(context: &Map<String, Value>) -> Result<(), PlanError> {
         }
         _ => Ok(()),
     }
+}
+
+/// An object, as such or as JSON text.
+fn check_index_spec(context: &Map<String, Value>) -> Result<(), PlanError> {
+    let given = context.get("indexSpec");
+    let is_object = match given {
+        None | Some(Value::Null | Value::Object(_)) => true,
+        Some(Value::String(text)) => serde_json::from_str::<Map<String, Value>>(text).is_ok(),
+        Some(_) => false,
+    };
+    if is_object {
+        return Ok(());
+    }
+    Err(PlanError::bad_context(format!(
+        "Expected key [indexSpec] to be an indexSpec, but got [{}]",
+        shown(given)
+    )))
 }
 
 fn check_sort_order(context: &Map<String, Value>) -> Result<(), PlanError> {

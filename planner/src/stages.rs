@@ -19,6 +19,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -108,6 +109,12 @@ impl<'a> StageBuilder<'a> {
         if let Some(coalesce) = plan.downcast_ref::<CoalescePartitionsExec>() {
             let child = self.open(coalesce.input())?;
             return self.gather(child, coalesce.fetch());
+        }
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>()
+            && let Some(coalesce) = gathered(projection.input()).downcast_ref::<CoalescePartitionsExec>()
+            && let Some(fetch) = coalesce.fetch()
+        {
+            return self.gather_projected(plan, coalesce, fetch);
         }
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
             return self.open_merge(merge);
@@ -210,6 +217,22 @@ impl<'a> StageBuilder<'a> {
             deterministic: false,
             ..limited
         })
+    }
+
+    /// As [`StageBuilder::gather`], with `projection` worked out where the rows are.
+    fn gather_projected(
+        &mut self,
+        projection: &Arc<dyn ExecutionPlan>,
+        coalesce: &CoalescePartitionsExec,
+        fetch: usize,
+    ) -> Result<Open> {
+        let child = self.open(coalesce.input())?;
+        let project = |plan| replace_children_if_necessary(Arc::clone(projection), vec![plan]);
+        if child.single {
+            return self.gather(child, Some(fetch))?.map(project);
+        }
+        let limited = child.map(|plan| project(Arc::new(LocalLimitExec::new(plan, fetch))))?;
+        self.gather(limited, Some(fetch))
     }
 
     /// Closes a fragment whose rows are then read as one partition.
@@ -344,6 +367,16 @@ impl<'a> StageBuilder<'a> {
             choices: self.choices,
             scans: self.planned_scans,
         }
+    }
+}
+
+/// What is below a spreading of rows over more threads, which is the worker's affair.
+fn gathered(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    match plan.downcast_ref::<RepartitionExec>() {
+        Some(repartition) if !matches!(repartition.partitioning(), Partitioning::Hash(..)) => {
+            gathered(repartition.input())
+        }
+        _ => plan,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::dialect::DruidDialect;
 use crate::error::PlanError;
 use crate::extend;
 use crate::granularity::{self, Granularity};
+use crate::unicode;
 
 /// A statement taken apart.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub struct Ingest {
     pub clustered_by: Vec<Expr>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Overwrite {
     /// INSERT: append.
     Nothing,
@@ -114,10 +115,11 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, PlanError> {
                 error.message, error.location.line, error.location.column
             ))
         })?;
-    Ok(tokens
+    let tokens = tokens
         .into_iter()
         .filter(|token| !matches!(token.token, Token::Whitespace(_)))
-        .collect())
+        .collect();
+    unicode::plain_literals(tokens)
 }
 
 /// What a statement may begin with.

@@ -14,6 +14,7 @@ use sarsen_engine::{ExternScanExec, segment_scan};
 use sarsen_kernel::query::InputDescriptor;
 
 use crate::intervals;
+use crate::key_bounds::{self, KeyBounds};
 use crate::request::TableSchema;
 use crate::types::{signature_descriptors, table_field};
 
@@ -24,6 +25,8 @@ pub enum ScanTarget {
     Table {
         datasource: String,
         intervals: Vec<(i64, i64)>,
+        /// What the filter allows text columns to be.
+        keys: Vec<KeyBounds>,
         filter: Option<String>,
     },
 }
@@ -41,6 +44,7 @@ impl ScanTarget {
                 datasource,
                 intervals,
                 filter,
+                ..
             } => InputDescriptor::Table {
                 datasource: datasource.clone(),
                 intervals: intervals.clone(),
@@ -200,6 +204,7 @@ impl TableProvider for DatasourceTable {
         let scan = self.scans.add(ScanTarget::Table {
             datasource: self.datasource.clone(),
             intervals: intervals::of_filters(filters),
+            keys: key_bounds::of_filters(filters),
             filter,
         });
         let partitions = session.config().target_partitions();

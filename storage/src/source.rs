@@ -107,6 +107,9 @@ pub fn split_files(files: Vec<InputFile>, format: &InputFormat, target_bytes: u6
 
 const KNOWN: &str = "http, inline, local";
 
+/// Characters of inline data that an error message shows.
+const SHOWN_DATA: usize = 1_000;
+
 impl FromStr for InputSource {
     type Err = StorageError;
 
@@ -211,6 +214,38 @@ impl InputSource {
         match self {
             InputSource::Http(http) => http.json.to_string(),
             _ => self.to_redacted_json(),
+        }
+    }
+
+    /// As Druid's error messages name it; a password is masked.
+    pub fn description(&self) -> String {
+        let null = || "null".to_owned();
+        match self {
+            InputSource::Local(LocalSource::Files(files)) => format!(
+                "LocalInputSource{{baseDir=\"null\", filter=null, files=[{}]}}",
+                files.join(", ")
+            ),
+            InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
+                format!("LocalInputSource{{baseDir=\"{base_dir}\", filter={filter}, files=[]}}")
+            }
+            InputSource::Inline { data } => {
+                let shown: String = data.chars().take(SHOWN_DATA).collect();
+                format!("InlineInputSource{{data='{shown}'}}")
+            }
+            InputSource::Http(http) => format!(
+                "HttpInputSource{{uris=\"[{}]\", httpAuthenticationUsername={}, \
+                 httpAuthenticationPasswordProvider={}, requestHeaders = {{{}}}}}",
+                http.uris.join(", "),
+                http.username.clone().unwrap_or_else(null),
+                http.password
+                    .as_ref()
+                    .map_or_else(null, |_| "********".to_owned()),
+                http.headers
+                    .iter()
+                    .map(|(name, _)| format!("{name}=********"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
         }
     }
 

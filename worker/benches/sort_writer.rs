@@ -46,7 +46,7 @@ fn writer(kind: ShuffleKind) -> Writer {
         nulls: NullOrder::First,
     };
     let blocks = BlockStore::new(
-        StoreMemory::new(1 << 30),
+        StoreMemory::new(1 << 30, u64::MAX),
         std::env::temp_dir().join("sarsen-bench-never-spilled"),
         Arc::new(AtomicU64::new(0)),
     );

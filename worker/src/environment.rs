@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use datafusion::execution::TaskContext;
+use sarsen_engine::guard::Guards;
 use sarsen_engine::runtime::{SegmentFooters, TaskResources, task_context};
 use sarsen_kernel::ids::{Incarnation, WorkOrderId, WorkerNumber};
 use sarsen_proto::transport::Network;
@@ -12,7 +13,9 @@ use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use tokio::sync::Semaphore;
 
+use crate::error::Budget;
 use crate::pull::Puller;
+use crate::row_checks::{NullBytes, RowLimits};
 use crate::shuffle::output::StoreMemory;
 use crate::shuffle::{BlockStore, ShuffleStore};
 
@@ -51,8 +54,7 @@ pub struct TaskEnvironment {
     pub spill_dir: PathBuf,
     /// Bytes that it may use.
     memory_bytes: usize,
-    /// Rows that may fail to parse; -1 for any number.
-    pub max_parse_exceptions: i64,
+    pub settings: TaskSettings,
 }
 
 /// Share of a worker task's memory that finished outputs may hold; operators have the rest.
@@ -77,11 +79,12 @@ impl TaskEnvironment {
             .join(format!("query-{query_id}-worker{worker}_{incarnation}"));
         std::fs::create_dir_all(&spill_dir)?;
         let memory_bytes = settings.memory_bytes.unwrap_or(process.task_memory);
+        let spill_quota_bytes = process.spill_quota_bytes;
         let store_bytes = memory_bytes / STORE_SHARE.1 * STORE_SHARE.0;
         let resources = TaskResources {
             memory_bytes: memory_bytes - store_bytes,
             spill_dir: spill_dir.clone(),
-            spill_quota_bytes: process.spill_quota_bytes,
+            spill_quota_bytes,
             batch_rows: settings.batch_rows,
             footers: process.footers.clone(),
         };
@@ -92,10 +95,10 @@ impl TaskEnvironment {
             worker,
             incarnation,
             context,
-            store_memory: StoreMemory::new(store_bytes),
+            store_memory: StoreMemory::new(store_bytes, spill_quota_bytes),
             spill_dir,
             memory_bytes,
-            max_parse_exceptions: settings.max_parse_exceptions,
+            settings,
         }))
     }
 
@@ -103,6 +106,14 @@ impl TaskEnvironment {
     pub fn block_store(&self, order: WorkOrderId, spilled: Arc<AtomicU64>) -> BlockStore {
         let name = format!("stage{}-attempt{}.shuffle", order.stage, order.attempt);
         BlockStore::new(Arc::clone(&self.store_memory), self.spill_dir.join(name), spilled)
+    }
+
+    /// What it may use, for errors.
+    pub fn budget(&self) -> Budget {
+        Budget {
+            memory_bytes: self.memory_bytes as u64,
+            spill_bytes: self.process.spill_quota_bytes,
+        }
     }
 
     /// Bytes that one writer gathers before it sorts a run.
@@ -132,7 +143,14 @@ pub struct TaskSettings {
     pub batch_rows: usize,
     /// Less memory than the process would give, to force spilling.
     pub memory_bytes: Option<usize>,
+    pub rows: RowLimits,
+    pub guards: Guards,
+    /// Rows that Druid would gather before it persists them: nothing here but a number that must be one.
+    pub rows_in_memory: Option<i64>,
 }
+
+/// Bytes of a row at the most (Druid: multi-stage-query/reference.md#context-parameters, `maxFrameSize`).
+const MAX_FRAME_SIZE: usize = 1_000_000;
 
 impl TaskSettings {
     /// From the query context's JSON; what is not there has its default.
@@ -144,11 +162,29 @@ impl TaskSettings {
             Some(serde_json::Value::String(text)) => text.parse().ok(),
             _ => None,
         };
+        let flag = |key: &str| match context.get(key) {
+            Some(serde_json::Value::Bool(flag)) => *flag,
+            Some(serde_json::Value::String(text)) => text.eq_ignore_ascii_case("true"),
+            _ => false,
+        };
+        let max_window_rows =
+            integer("maxRowsMaterializedInWindow").map(|rows| u64::try_from(rows).unwrap_or(0));
+        let frame_size = integer("maxFrameSize").map(|bytes| usize::try_from(bytes).unwrap_or(0));
         let strict = context.get("mode").and_then(serde_json::Value::as_str) != Some("nonStrict");
         TaskSettings {
             max_parse_exceptions: integer("maxParseExceptions").unwrap_or(if strict { 0 } else { -1 }),
             batch_rows: 8192,
             memory_bytes: integer("taskMemoryBytes").and_then(|bytes| usize::try_from(bytes).ok()),
+            rows: RowLimits {
+                max_row_bytes: frame_size.unwrap_or(MAX_FRAME_SIZE),
+                null_bytes: if flag("removeNullBytes") {
+                    NullBytes::Remove
+                } else {
+                    NullBytes::Refuse
+                },
+            },
+            guards: Guards { max_window_rows },
+            rows_in_memory: integer("rowsInMemory"),
         }
     }
 }

@@ -188,7 +188,7 @@ mod tests {
 
     /// Blocks of 500 rows in one run.
     fn output(folder: &std::path::Path, memory_bytes: usize) -> Output {
-        let memory = StoreMemory::new(memory_bytes);
+        let memory = StoreMemory::new(memory_bytes, u64::MAX);
         let store = BlockStore::new(memory, folder.join("f"), Arc::default());
         let blocks = (0..40).map(|number| store.put(batch(number * 500..(number + 1) * 500)).unwrap());
         let run = Run {
@@ -262,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_answers_eight_megabytes_at_the_most() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(usize::MAX);
+        let memory = StoreMemory::new(usize::MAX, u64::MAX);
         let store = BlockStore::new(memory, folder.path().join("f"), Arc::default());
         let block = store.put(batch(0..20_000)).unwrap();
         let (block_bytes, blocks) = (block.bytes, vec![block; 20]);

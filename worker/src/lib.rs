@@ -14,6 +14,7 @@ mod flight;
 pub mod inputs;
 mod options;
 pub mod pull;
+mod row_checks;
 mod run;
 mod service;
 pub mod shuffle;

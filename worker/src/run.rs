@@ -9,9 +9,11 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
 use sarsen_engine::fragment;
+use sarsen_engine::guard::{external_source, guard};
 use sarsen_engine::input::{
     ExternalInput, FragmentInput, FragmentInputs, SegmentFile, SinkContext, SplitPayload,
 };
+use sarsen_kernel::fault::Fault;
 use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, WorkOrder};
@@ -22,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::OrderCounters;
 use crate::cpu::CpuTimed;
 use crate::environment::TaskEnvironment;
+use crate::error::FaultError;
 use crate::inputs::StageReader;
 use crate::pull::PullCounters;
+use crate::row_checks::RowChecks;
 use crate::shuffle::Output;
 use crate::shuffle::writers::{Writer, WriterContext, assemble};
 
@@ -81,10 +85,13 @@ pub async fn run(
 ) -> Result<Outcome> {
     let inputs = bind_inputs(task, order, counters)?;
     let plan = fragment::bind(fragment::decode(&order.fragment, &task.context)?, &inputs)?;
+    let checks = RowChecks::new(task.settings.rows, external_source(&plan)?);
+    let plan = guard(plan, &task.settings.guards)?;
     let partitions = plan.output_partitioning().partition_count();
     counters.start(partitions);
     match &order.shuffle {
         None => {
+            check_segment_settings(task)?;
             let written =
                 for_each_partition(task, counters, &plan, cancel, |_| Ok(Segments(Vec::new()))).await?;
             Ok(Outcome::Segments(
@@ -103,6 +110,7 @@ pub async fn run(
             let writers = for_each_partition(task, counters, &plan, cancel, |partition| {
                 Ok(Shuffled {
                     writer: Writer::new(&context)?,
+                    checks: checks.clone(),
                     counters: Arc::clone(counters),
                     partition,
                 })
@@ -141,6 +149,22 @@ pub async fn run(
     }
 }
 
+/// Druid's segment writer refuses to hold no row at all.
+fn check_segment_settings(task: &TaskEnvironment) -> Result<()> {
+    match task.settings.rows_in_memory {
+        Some(rows) if rows <= 0 => {
+            let fault = Fault::DruidException {
+                druid_error_code: "general".to_owned(),
+                persona: "DEVELOPER".to_owned(),
+                category: "UNCATEGORIZED".to_owned(),
+                message: format!("Invalid max row count: {rows}"),
+            };
+            Err(DataFusionError::External(Box::new(FaultError(fault))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The sampling of keys depends on nothing but the query and the place in it.
 fn seed(query_id: &str, order: &WorkOrder) -> u64 {
     query_id.bytes().fold(
@@ -157,12 +181,14 @@ trait PartitionSink: Send + 'static {
 
 struct Shuffled {
     writer: Writer,
+    checks: RowChecks,
     counters: Arc<OrderCounters>,
     partition: usize,
 }
 
 impl PartitionSink for Shuffled {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = self.checks.check(batch)?;
         self.counters.output(self.partition, &batch);
         self.writer.write(batch)
     }
@@ -294,7 +320,7 @@ fn bind_inputs(
                     task.process.core_count,
                     Arc::clone(&task.process.sources),
                     read,
-                    counters.parse_errors(task.max_parse_exceptions),
+                    counters.parse_errors(task.settings.max_parse_exceptions),
                 );
                 let segments = spread(segments, task.process.core_count);
                 inputs.push(FragmentInput::Splits {

@@ -298,7 +298,10 @@ impl Task {
         self.work.spawn_on(
             async move {
                 let outcome = run::run(&environment, &order, &counters, &cancel).await;
-                Done::Ran(order, outcome.map_err(|error| classify(&error)))
+                Done::Ran(
+                    order,
+                    outcome.map_err(|error| classify(&error, environment.budget())),
+                )
             },
             &cpu,
         );
@@ -309,10 +312,13 @@ impl Task {
             return;
         };
         let counters = self.orders.get(&id).map(|order| Arc::clone(&order.counters));
+        let budget = self.environment.budget();
         self.work.spawn_blocking_on(
             move || {
                 let before = thread_cpu_ns();
-                let cut = uncut.cut(&boundaries, &order).map_err(|error| classify(&error));
+                let cut = uncut
+                    .cut(&boundaries, &order)
+                    .map_err(|error| classify(&error, budget));
                 if let Some(counters) = counters {
                     counters.add_cpu(thread_cpu_ns().saturating_sub(before));
                 }

@@ -1,8 +1,8 @@
 //! Druid's native query as JSON.
 
 use sarsen_planner::native::{
-    Aggregation, Dimension, Fold, NativeFilter, NativeKind, NativeOrder, NativePlan, NativeQuery,
-    NativeSource, PostAggregation, VirtualColumn,
+    Aggregation, Dimension, Fold, NativeFilter, NativeJoin, NativeJoinType, NativeKind, NativeOrder,
+    NativePlan, NativeQuery, NativeSource, PostAggregation, VirtualColumn,
 };
 use serde_json::{Map, Value, json};
 
@@ -132,12 +132,34 @@ fn source(source: &NativeSource, context: &Map<String, Value>) -> Value {
             "columnTypes": columns.iter().map(|(_, kind)| kind.as_str()).collect::<Vec<_>>(),
             "rows": rows,
         }),
+        NativeSource::Join(join) => self::join(join, context),
         NativeSource::Query(query) => {
             let mut context = context.clone();
             context.retain(|key, _| key != "rowBasedFrameType" && !key.starts_with("timestampResultField"));
             json!({ "type": "query", "query": native_query(query, &context) })
         }
     }
+}
+
+fn join(join: &NativeJoin, context: &Map<String, Value>) -> Value {
+    let kind = match join.kind {
+        NativeJoinType::Inner => "INNER",
+        NativeJoinType::Left => "LEFT",
+        NativeJoinType::Right => "RIGHT",
+        NativeJoinType::Full => "FULL",
+    };
+    let mut rendered = Map::from_iter([
+        ("type".to_owned(), json!("join")),
+        ("left".to_owned(), source(&join.left, context)),
+        ("right".to_owned(), source(&join.right, context)),
+        ("rightPrefix".to_owned(), json!(join.prefix)),
+        ("condition".to_owned(), json!(join.condition)),
+        ("joinType".to_owned(), json!(kind)),
+    ]);
+    if join.sort_merge {
+        rendered.insert("joinAlgorithm".to_owned(), json!("sortMerge"));
+    }
+    Value::Object(rendered)
 }
 
 fn virtual_column(column: &VirtualColumn) -> Value {

@@ -1,7 +1,7 @@
 //! The report of a task.
 
 use sarsen_kernel::query::QueryKind;
-use sarsen_kernel::report::{QueryReport, ReportStatus, WorkerReport, WorkerReportState};
+use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport, WorkerReport, WorkerReportState};
 use sarsen_proto::{DecodeError, from_kernel, v1};
 use serde_json::{Map, Value, json};
 
@@ -108,9 +108,10 @@ fn status(query: &QueryReport) -> Value {
     let pending = i64::from(query.pending_tasks);
     put("pendingTasks", json!(if unasked { -1 } else { pending }));
     put("runningTasks", json!(query.running_tasks));
-    if query.published_segments.is_some()
-        && let Some(shard_spec) = &query.shard_spec
-    {
+    if let Some(load) = &query.segment_load {
+        put("segmentLoadWaiterStatus", segment_load(load));
+    }
+    if let Some(shard_spec) = &query.shard_spec {
         let class = match shard_spec.kind.as_str() {
             "range" => "DimensionRangeShardSpec",
             "tombstone" => "TombstoneShardSpec",
@@ -122,6 +123,20 @@ fn status(query: &QueryReport) -> Value {
         );
     }
     Value::Object(rendered)
+}
+
+fn segment_load(load: &SegmentLoadReport) -> Value {
+    json!({
+        "state": "SUCCESS",
+        "startTime": iso(load.start_ms),
+        "duration": load.duration_ms,
+        "totalSegments": load.segments,
+        "usedSegments": load.segments,
+        "precachedSegments": load.segments,
+        "onDemandSegments": 0,
+        "pendingSegments": 0,
+        "unknownSegments": 0,
+    })
 }
 
 fn worker(worker: &WorkerReport) -> Value {

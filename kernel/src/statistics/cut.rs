@@ -39,6 +39,15 @@ pub fn cut_ranges(
         heavy_keys: Vec::new(),
     };
     let mut heavy = BTreeMap::new();
+    if let RangeTarget::TargetRows(target) = target {
+        // The sample is too small to cut so many, but the rows were counted.
+        let wanted = statistics
+            .buckets()
+            .map(|(_, counted)| counted.rows.div_ceil(target.max(1)));
+        if wanted.fold(0, u64::saturating_add) > max_partitions {
+            return Err(Fault::TooManyPartitions { max_partitions });
+        }
+    }
     for (bucket, counted) in statistics.buckets() {
         let weight = if by_bytes { counted.bytes } else { counted.rows };
         let partitions = match target {

@@ -179,6 +179,7 @@ pub fn ingest(stages: Vec<StageDefinition>) -> QueryDefinition {
             segment_granularity: SegmentGranularity::All,
             rows_per_segment: 3_000_000,
             shard_columns: Vec::new(),
+            shard_reason: String::new(),
         }),
         stages,
     )

@@ -1,6 +1,7 @@
 //! Versions and partition numbers for the segments of a publish to come.
 
 use sarsen_proto::v1;
+use serde::Deserialize;
 use sqlx::{AnyConnection, Row};
 
 use super::segments::{Payload, Usage, overlapping};
@@ -40,7 +41,12 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut allocations = Vec::with_capacity(chunks.len());
         for (chunk, segments) in chunks {
-            allocations.push(allocate_chunk(&mut tx, task, datasource, mode, *chunk, *segments).await?);
+            let mut allocation = allocate_chunk(&mut tx, task, datasource, mode, *chunk, *segments).await?;
+            if mode == AllocationMode::Append && allocation.interval == Some((*chunk).into()) {
+                allocation.core_partitions =
+                    core_partitions(&mut tx, datasource, *chunk, &allocation.version).await?;
+            }
+            allocations.push(allocation);
         }
         tx.commit().await?;
         Ok(allocations)
@@ -59,6 +65,7 @@ async fn allocate_chunk(
         interval: Some(interval.into()),
         version,
         first_partition,
+        core_partitions: 0,
     };
     let own = "SELECT version, first_partition, partitions FROM allocations \
                WHERE task_id = $1 AND start_ms = $2 AND end_ms = $3";
@@ -98,6 +105,40 @@ async fn allocate_chunk(
         .execute(&mut *tx)
         .await?;
     Ok(answer(chunk, version, first))
+}
+
+/// What of a segment's payload tells how many segments its time chunk was made with.
+#[derive(Deserialize)]
+struct PayloadShard {
+    #[serde(default, rename = "shardSpec")]
+    shard: CorePartitions,
+}
+
+#[derive(Default, Deserialize)]
+struct CorePartitions {
+    #[serde(default, alias = "numCorePartitions")]
+    partitions: u32,
+}
+
+/// Core partitions that the used segments of a chunk name; an appended segment names as many.
+async fn core_partitions(
+    tx: &mut AnyConnection,
+    datasource: &str,
+    chunk: Interval,
+    version: &str,
+) -> Result<u32, StoreError> {
+    let used = overlapping(tx, datasource, chunk, Usage::Used, Payload::Read).await?;
+    let standing = used
+        .iter()
+        .find(|segment| segment.interval == chunk && segment.version == version);
+    let Some(standing) = standing else { return Ok(0) };
+    match serde_json::from_str::<PayloadShard>(standing.payload()) {
+        Ok(payload) => Ok(payload.shard.partitions),
+        Err(error) => Err(StoreError::Malformed {
+            what: "shard spec of a segment",
+            reason: error.to_string(),
+        }),
+    }
 }
 
 /// A version later than those of all segments over the chunk, used or not: an id is never given twice.

@@ -26,6 +26,11 @@ impl SegmentRow {
         behind.trim_start_matches('_').parse().unwrap_or(0)
     }
 
+    /// Empty unless it was read.
+    pub(super) fn payload(&self) -> &str {
+        &self.payload
+    }
+
     /// By start, then in the order in which they were published.
     fn order(&self) -> (i64, &str, &str, u64) {
         (

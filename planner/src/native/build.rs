@@ -17,7 +17,7 @@ use super::columns::{Columns, plain};
 use super::expression::{json_literal, type_of};
 use super::filter::{all, conjuncts};
 use super::grouping::{self, Group};
-use super::{NativeKind, NativeOrder, NativePlan, NativeQuery, NativeSource};
+use super::{DistinctCount, Native, NativeKind, NativeOrder, NativePlan, NativeQuery, NativeSource, join};
 use crate::intervals;
 use crate::tables::{DatasourceTable, ExternTable};
 use crate::types::native_type;
@@ -40,8 +40,8 @@ pub struct Partial {
 }
 
 /// The native query of `plan`; `ingest_order` are the output columns by which an ingestion is clustered.
-pub fn native(plan: &LogicalPlan, ingest_order: &[usize]) -> Option<NativePlan> {
-    let mut partial = read(plan)?;
+pub fn native(plan: &LogicalPlan, ingest_order: &[usize], options: Native) -> Option<NativePlan> {
+    let mut partial = read(plan, options)?;
     for position in ingest_order {
         let expr = partial.outputs.get(*position)?.clone();
         partial.sort.push(SortExpr::new(expr, true, true));
@@ -55,7 +55,8 @@ pub fn native(plan: &LogicalPlan, ingest_order: &[usize]) -> Option<NativePlan> 
     finish(partial, &names)
 }
 
-fn read(plan: &LogicalPlan) -> Option<Partial> {
+pub fn read(plan: &LogicalPlan, options: Native) -> Option<Partial> {
+    let read = |plan: &LogicalPlan| read(plan, options);
     match plan {
         LogicalPlan::TableScan(scan) => table_scan(scan),
         LogicalPlan::EmptyRelation(empty) => {
@@ -68,6 +69,7 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
         }
         LogicalPlan::Values(values) => inline(&values.schema, values.values.clone()),
         LogicalPlan::SubqueryAlias(alias) => read(&alias.input),
+        LogicalPlan::Join(join) => join::joined(join, options),
         LogicalPlan::Union(union) => {
             let inputs = union.inputs.iter().map(|input| read(input));
             united(inputs.collect::<Option<_>>()?)
@@ -100,6 +102,9 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
                 exprs.iter().map(|expr| partial.bound(expr, schema)).collect()
             };
             let (keys, folds) = (bind(&aggregate.group_expr)?, bind(&aggregate.aggr_expr)?);
+            if options.distinct == DistinctCount::Exact && folds.iter().any(grouping::counts_distinct) {
+                return grouping::exact_distinct(partial, keys, folds);
+            }
             grouping::group(&mut partial, keys, folds)?;
             Some(partial)
         }
@@ -144,18 +149,23 @@ fn read(plan: &LogicalPlan) -> Option<Partial> {
     }
 }
 
+/// Whether nothing is done to the rows of a source that is more than a query.
+pub fn is_bare(partial: &Partial) -> bool {
+    partial.group.is_none()
+        && partial.rows.is_none()
+        && partial.filter.is_empty()
+        && partial.sort.is_empty()
+        && partial.limit.is_none()
+        && partial.offset.is_none()
+        && partial.outputs.iter().all(|output| plain(output).is_some())
+}
+
 /// UNION ALL of datasources, where each gives the same columns as they are.
 fn united(inputs: Vec<Partial>) -> Option<Partial> {
     let mut tables = Vec::new();
     for input in &inputs {
-        let as_it_is = input.group.is_none()
-            && input.filter.is_empty()
-            && input.sort.is_empty()
-            && input.limit.is_none()
-            && input.offset.is_none()
-            && input.outputs.iter().all(|output| plain(output).is_some());
         match &input.source {
-            NativeSource::Table(name) if as_it_is => tables.push(name.clone()),
+            NativeSource::Table(name) if is_bare(input) => tables.push(name.clone()),
             _ => return None,
         }
     }
@@ -176,8 +186,11 @@ fn groupable(partial: Partial) -> Option<Partial> {
     if done { nested(partial) } else { Some(partial) }
 }
 
-/// The query so far as the source of another.
-fn nested(partial: Partial) -> Option<Partial> {
+/// The query so far as the source of another; one that does nothing to the rows of a query is that query.
+pub fn nested(partial: Partial) -> Option<Partial> {
+    if matches!(partial.source, NativeSource::Query(_)) && is_bare(&partial) {
+        return Some(partial);
+    }
     let types: Vec<String> = {
         let schema = partial.output_schema();
         let types = partial.outputs.iter().map(|expr| type_of(expr, schema));
@@ -246,7 +259,7 @@ fn inline(schema: &DFSchema, rows: Vec<Vec<Expr>>) -> Option<Partial> {
 }
 
 impl Partial {
-    fn over(source: NativeSource, rows: Option<Vec<Vec<Expr>>>, schema: &DFSchema) -> Self {
+    pub fn over(source: NativeSource, rows: Option<Vec<Vec<Expr>>>, schema: &DFSchema) -> Self {
         let fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
         let outputs = fields
             .iter()
@@ -272,7 +285,7 @@ impl Partial {
     }
 
     /// `expr` over the columns of a node with `schema`, as an expression over this query's own columns.
-    fn bound(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Expr> {
+    pub fn bound(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Expr> {
         let mut missing = false;
         let replaced = expr.clone().transform_up(|expr| {
             Ok(match &expr {

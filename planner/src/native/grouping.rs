@@ -5,7 +5,7 @@ use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
-use super::build::{Partial, simplified};
+use super::build::{Partial, nested, simplified};
 use super::columns::{Columns, plain, unused_prefix};
 use super::expression::{text, type_of};
 use super::filter::{all, conjuncts, filter};
@@ -54,6 +54,36 @@ pub fn group(partial: &mut Partial, keys: Vec<Expr>, folds: Vec<Expr>) -> Option
         having: Vec::new(),
     });
     Some(())
+}
+
+/// Whether an aggregate counts distinct values.
+pub fn counts_distinct(fold: &Expr) -> bool {
+    let Expr::AggregateFunction(function) = fold else {
+        return false;
+    };
+    function.func.name() == "count" && function.params.distinct
+}
+
+/// A grouping that counts distinct values of one column exactly, and nothing else: groups of keys and values, and then
+/// of keys, where each value counts that is not null.
+pub fn exact_distinct(mut partial: Partial, keys: Vec<Expr>, folds: Vec<Expr>) -> Option<Partial> {
+    let [Expr::AggregateFunction(distinct)] = folds.as_slice() else {
+        return None;
+    };
+    let ([value], None) = (distinct.params.args.as_slice(), &distinct.params.filter) else {
+        return None;
+    };
+    let count = keys.len();
+    let inner: Vec<Expr> = keys.into_iter().chain([value.clone()]).collect();
+    group(&mut partial, inner, Vec::new())?;
+    let mut outer = nested(partial)?;
+    let mut keys = outer.outputs.clone();
+    let value = (keys.len() > count).then(|| keys.remove(count))?;
+    let mut counted = distinct.clone();
+    counted.params.distinct = false;
+    counted.params.args = vec![value];
+    group(&mut outer, keys, vec![Expr::AggregateFunction(counted)])?;
+    Some(outer)
 }
 
 /// A grouping with native names.

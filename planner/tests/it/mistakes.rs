@@ -49,12 +49,40 @@ async fn an_unnamed_column_is_placed() {
 }
 
 #[tokio::test]
-async fn target_columns_and_double_names_are_refused() {
-    let listed = refused("INSERT INTO t (a, b) SELECT __time, n FROM events PARTITIONED BY DAY").await;
+async fn target_columns_are_as_many_as_the_query_gives() {
+    let few = refused("INSERT INTO t (__time, b) SELECT __time, n, x FROM events PARTITIONED BY DAY").await;
     assert_eq!(
-        listed.message,
-        "Operation [INSERT] cannot be run with a target column list, given [t (`a`, `b`)]"
+        few.message,
+        "INSERT names 2 target columns [__time, b], but its query gives 3"
     );
+    let double = refused("INSERT INTO t (b, b) SELECT __time, n FROM events PARTITIONED BY DAY").await;
+    assert_eq!(double.message, "Duplicate column in the target column list: [b]");
+}
+
+#[tokio::test]
+async fn an_ingestion_is_not_ordered() {
+    let error =
+        refused("REPLACE INTO t OVERWRITE ALL SELECT __time, n FROM events ORDER BY n PARTITIONED BY ALL")
+            .await;
+    assert_eq!(
+        error.message,
+        "Cannot use an ORDER BY clause on a Query of type [REPLACE], use CLUSTERED BY instead"
+    );
+}
+
+#[tokio::test]
+async fn an_index_spec_is_an_object() {
+    let mut request = request("INSERT INTO t SELECT __time, n FROM events PARTITIONED BY DAY");
+    request.context.insert("indexSpec".to_owned(), "nope".into());
+    let error = plan(&request).await.unwrap_err();
+    assert_eq!(
+        error.message,
+        "Expected key [indexSpec] to be an indexSpec, but got [nope]"
+    );
+}
+
+#[tokio::test]
+async fn double_names_are_refused() {
     let double = refused("INSERT INTO t SELECT __time, n AS a, x AS a FROM events PARTITIONED BY DAY").await;
     assert_eq!(double.message, "Duplicate field in SELECT: [a]");
 }

@@ -101,6 +101,41 @@ async fn types_are_those_of_sql() {
 
 #[tokio::test]
 async fn what_has_no_native_form_has_none() {
-    let planned = planned("SELECT a.n FROM events a JOIN users b ON a.country = b.country").await;
+    let planned = planned("SELECT n, ROW_NUMBER() OVER (ORDER BY n) AS r FROM events").await;
     assert!(planned.native.is_none());
+}
+
+#[tokio::test]
+async fn a_join_is_a_source_whose_right_columns_have_a_prefix() {
+    let plan = native(
+        "SELECT a.country, SUM(b.n) AS n FROM events a \
+         LEFT JOIN (SELECT country, COUNT(*) AS n FROM users GROUP BY 1) b ON a.country = b.country GROUP BY 1",
+    )
+    .await;
+    let NativeSource::Join(join) = &plan.query.source else {
+        panic!("no join: {plan:?}");
+    };
+    assert_eq!(join.left, NativeSource::Table("events".to_owned()));
+    assert!(
+        matches!(&join.right, NativeSource::Query(query) if matches!(query.kind, NativeKind::GroupBy(_)))
+    );
+    assert_eq!(
+        (
+            join.prefix.as_str(),
+            join.condition.as_str(),
+            join.kind,
+            join.sort_merge
+        ),
+        (
+            "j0.",
+            "(\"country\" == \"j0.d0\")",
+            sarsen_planner::native::NativeJoinType::Left,
+            false
+        )
+    );
+    let NativeKind::GroupBy(grouping) = &plan.query.kind else {
+        panic!("not a grouping: {plan:?}");
+    };
+    assert_eq!(grouping.dimensions[0].column, "country");
+    assert!(matches!(&grouping.aggregations[0], Aggregation::Fold { column, .. } if column == "j0.a0"));
 }

@@ -55,7 +55,8 @@ pub enum ShardSpec {
 }
 
 impl ShardSpec {
-    fn partition(&self) -> u32 {
+    /// Number within the time chunk.
+    pub fn partition(&self) -> u32 {
         match self {
             ShardSpec::Numbered { partition_num, .. }
             | ShardSpec::Range { partition_num, .. }

@@ -8,7 +8,7 @@ use super::{InputFile, InputSource, LocalSource, SourceContext};
 use crate::StorageError;
 
 impl InputSource {
-    /// All files, in an order that does not change.
+    /// All files that hold anything, in an order that does not change.
     ///
     /// # Errors
     /// For a named file or folder that does not exist or may not be read; a filter that matches nothing is no error.
@@ -32,6 +32,7 @@ impl InputSource {
             InputSource::Local(LocalSource::Files(files)) => files
                 .iter()
                 .map(|file| local_file(&context.check_path(file)?))
+                .filter(holds_bytes)
                 .collect(),
             InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
                 let glob = Glob::new(filter)
@@ -50,10 +51,16 @@ impl InputSource {
                 found
                     .iter()
                     .map(|path| local_file(&context.check_path(&path.to_string_lossy())?))
+                    .filter(holds_bytes)
                     .collect()
             }
         }
     }
+}
+
+/// An empty file holds no rows, whatever its format.
+fn holds_bytes(file: &Result<InputFile, StorageError>) -> bool {
+    !matches!(file, Ok(InputFile { size: Some(0), .. }))
 }
 
 fn local_file(path: &Path) -> Result<InputFile, StorageError> {

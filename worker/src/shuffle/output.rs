@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
+use sarsen_kernel::fault::Fault;
 use sarsen_kernel::ids::PartitionNumber;
 use sarsen_kernel::shuffle::{OutputSizes, PartitionSize};
 
 use super::frames::{self, Frame};
 use super::spill::{FramePlace, SpillFile};
+use crate::error::{FaultError, is_disk_full};
 
 /// A finished output.
 #[derive(Debug)]
@@ -105,14 +107,19 @@ pub struct BlockStore {
 pub struct StoreMemory {
     used: AtomicUsize,
     limit: usize,
+    /// Bytes in files now.
+    in_files: Arc<AtomicU64>,
+    file_limit: u64,
 }
 
 impl StoreMemory {
-    /// At most `limit` bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
+    /// At most `limit` bytes, and `file_limit` bytes in files.
+    pub fn new(limit: usize, file_limit: u64) -> Arc<Self> {
         Arc::new(StoreMemory {
             used: AtomicUsize::new(0),
             limit,
+            in_files: Arc::default(),
+            file_limit,
         })
     }
 
@@ -181,17 +188,34 @@ impl BlockStore {
             match file.as_ref() {
                 Some(file) => Arc::clone(file),
                 None => {
-                    let created = SpillFile::create(&self.file_path, Arc::clone(&self.spilled))
-                        .map_err(|error| self.failed(&error))?;
+                    let created = SpillFile::create(
+                        &self.file_path,
+                        Arc::clone(&self.spilled),
+                        Arc::clone(&self.memory.in_files),
+                    )
+                    .map_err(|error| self.failed(&error))?;
                     Arc::clone(file.insert(created))
                 }
             }
         };
-        file.append(&frames::encode(batch)?)
-            .map_err(|error| self.failed(&error))
+        let frame = frames::encode(batch)?;
+        let held = self.memory.in_files.load(Ordering::Relaxed);
+        if held.saturating_add(frame.len() as u64) > self.memory.file_limit {
+            return Err(self.no_storage());
+        }
+        file.append(&frame).map_err(|error| self.failed(&error))
+    }
+
+    fn no_storage(&self) -> DataFusionError {
+        DataFusionError::External(Box::new(FaultError(Fault::NotEnoughTemporaryStorage {
+            configured_temporary_storage: self.memory.file_limit,
+        })))
     }
 
     fn failed(&self, error: &std::io::Error) -> DataFusionError {
+        if is_disk_full(error) {
+            return self.no_storage();
+        }
         DataFusionError::Execution(format!(
             "cannot spill shuffled rows to {}: {error} (the folder is set by --spill-dir)",
             self.file_path.display()

@@ -19,6 +19,8 @@ pub struct SpillFile {
     end: Mutex<u64>,
     /// Spilled bytes of the whole worker task.
     spilled: Arc<AtomicU64>,
+    /// Bytes that the worker task has in files now.
+    held: Arc<AtomicU64>,
 }
 
 /// Where a frame stands in its file.
@@ -33,7 +35,7 @@ pub struct FramePlace {
 impl SpillFile {
     /// # Errors
     /// When the file cannot be made.
-    pub fn create(path: &Path, spilled: Arc<AtomicU64>) -> io::Result<Arc<Self>> {
+    pub fn create(path: &Path, spilled: Arc<AtomicU64>, held: Arc<AtomicU64>) -> io::Result<Arc<Self>> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -47,6 +49,7 @@ impl SpillFile {
             file,
             end: Mutex::new(0),
             spilled,
+            held,
         }))
     }
 
@@ -61,7 +64,9 @@ impl SpillFile {
         let offset = {
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
             let offset = *end;
-            *end += u64::from(header_bytes) + u64::from(body_bytes);
+            let bytes = u64::from(header_bytes) + u64::from(body_bytes);
+            *end += bytes;
+            self.held.fetch_add(bytes, Ordering::Relaxed);
             offset
         };
         self.file.write_all_at(&frame.header, offset)?;
@@ -94,6 +99,8 @@ impl FramePlace {
 
 impl Drop for SpillFile {
     fn drop(&mut self) {
+        let bytes = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a spill file could not be removed");
         }

@@ -66,7 +66,7 @@ impl Place {
     fn new(memory_bytes: usize) -> Self {
         Place {
             folder: tempfile::tempdir().unwrap(),
-            memory: StoreMemory::new(memory_bytes),
+            memory: StoreMemory::new(memory_bytes, u64::MAX),
             spilled: Arc::default(),
         }
     }
