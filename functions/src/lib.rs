@@ -5,9 +5,22 @@
 //!
 //! Deliberately absent: parsing of SQL and knowledge of tables.
 
+mod aggregate;
+mod array;
+mod base64;
+pub mod cast;
+mod function;
 pub mod ingest;
+mod json;
+mod multivalue;
+mod network;
+mod number;
+pub mod operand;
 pub mod registry;
 mod sketches;
+mod text;
 pub mod time;
+pub mod types;
 
-pub use registry::{aggregate_functions, registry, scalar_functions, window_functions};
+pub use number::print::number_text;
+pub use registry::{aggregate_functions, call, registry, scalar_functions, window_functions};

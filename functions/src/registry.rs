@@ -4,28 +4,37 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::registry::{FunctionRegistry, MemoryFunctionRegistry};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
 
-use crate::{ingest, sketches, time};
+use crate::{aggregate, array, cast, ingest, json, multivalue, network, number, sketches, text, time};
 
 /// Scalar functions; a later one of the same name replaces an earlier one, so Druid's come last.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
-    functions.extend(time::functions());
-    functions.extend(renamed());
+    functions.extend(druid_scalar_functions());
     functions.extend(ingest::functions());
     functions
 }
 
-/// DataFusion's functions under Druid's names.
-fn renamed() -> Vec<Arc<ScalarUDF>> {
-    let strlen = datafusion::functions::unicode::character_length();
-    vec![Arc::new(strlen.as_ref().clone().with_aliases(["strlen"]))]
+/// The scalar functions that are Druid's.
+fn druid_scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let families = [
+        array::functions,
+        cast::functions,
+        json::functions,
+        multivalue::functions,
+        network::functions,
+        number::functions,
+        text::functions,
+        time::functions,
+    ];
+    families.iter().flat_map(|family| family()).collect()
 }
 
 /// Aggregate functions.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = SessionStateDefaults::default_aggregate_functions();
+    functions.extend(aggregate::functions());
     functions.extend(sketches::functions());
     functions
 }
@@ -52,4 +61,10 @@ pub fn registry() -> &'static dyn FunctionRegistry {
         registry
     });
     &*REGISTRY
+}
+
+/// A call of a scalar function of [`registry`]; `None` without one of that name.
+pub fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let function = registry().udf(name).ok()?;
+    Some(function.call(arguments))
 }

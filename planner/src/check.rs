@@ -1,5 +1,7 @@
 //! What is wrong with a statement that parses, found in its syntax tree, where places in the text are still known.
 
+mod windows;
+
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -14,7 +16,7 @@ use crate::statement::{depth_change, word_of};
 /// Checks one query; `is_aggregate` knows the names of aggregate functions.
 ///
 /// # Errors
-/// For nested aggregates and for ordinals that name no column, in Calcite's words.
+/// For nested aggregates, ordinals that name no column, and windows that are none, in Calcite's words.
 pub fn check(
     query: &Query,
     tokens: &[TokenWithSpan],
@@ -90,7 +92,10 @@ impl Visitor for Checker<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<PlanError> {
-        match self.check_ordinals(query) {
+        let checked = self
+            .check_ordinals(query)
+            .and_then(|()| windows::check(query, self.tokens));
+        match checked {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

@@ -1,6 +1,9 @@
 //! Druid's dialect for sqlparser.
 
+use sqlparser::ast::Expr;
 use sqlparser::dialect::Dialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
 
 /// SQL as Druid's Calcite configuration reads it: double quotes around identifiers, `U&'…'` literals, `=>` for named
 /// arguments, FILTER and grouping sets.
@@ -22,6 +25,24 @@ impl Dialect for DruidDialect {
 
     fn identifier_quote_style(&self, _: &str) -> Option<char> {
         Some('"')
+    }
+
+    /// `a IS [NOT] DISTINCT FROM b` ends before AND and OR.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            let other = parser.parse_subexpr(precedence);
+            return Some(other.map(|other| Expr::IsDistinctFrom(Box::new(expr.clone()), Box::new(other))));
+        }
+        if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            let other = parser.parse_subexpr(precedence);
+            return Some(other.map(|other| Expr::IsNotDistinctFrom(Box::new(expr.clone()), Box::new(other))));
+        }
+        None
     }
 
     fn supports_unicode_string_literal(&self) -> bool {
@@ -53,6 +74,14 @@ impl Dialect for DruidDialect {
     }
 
     fn supports_array_typedef_without_element_type(&self) -> bool {
+        true
+    }
+
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+
+    fn supports_comma_separated_trim(&self) -> bool {
         true
     }
 }

@@ -256,7 +256,7 @@ pub fn replace_intervals(
         )));
     }
     let mut condition_expr = condition.as_ref().clone();
-    rewrite_expr(&mut condition_expr);
+    rewrite_expr(&mut condition_expr, statement_time_ms(session));
     let schema =
         arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(TIME, timestamp_type(), true)]);
     let schema = DFSchema::try_from(schema).map_err(|error| refuse(&error))?;
@@ -282,6 +282,12 @@ pub fn replace_intervals(
         check_alignment(*interval, &ingest.partitioned_by)?;
     }
     Ok(Some(found))
+}
+
+/// What CURRENT_TIMESTAMP means, in ms.
+fn statement_time_ms(session: &SessionState) -> i64 {
+    let start = session.execution_props().query_execution_start_time;
+    start.map_or(0, |start| start.timestamp_millis())
 }
 
 fn check_alignment((start, end): (i64, i64), granularity: &Granularity) -> Result<(), PlanError> {
@@ -396,7 +402,7 @@ pub fn prepare(
             Some(column) => cluster.push((column, schema.field(column).name().clone())),
             None => {
                 let mut expr = expr.clone();
-                rewrite_expr(&mut expr);
+                rewrite_expr(&mut expr, statement_time_ms(session));
                 let name = unused(&format!("{CLUSTER}{index}"), &schema);
                 let expr = session.create_logical_expr_from_sql_expr(
                     datafusion::sql::sqlparser::ast::ExprWithAlias { expr, alias: None },
@@ -496,7 +502,7 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
         | DataType::UInt64 => Some(DataType::Int64),
         DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => Some(DataType::Int64),
         DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::Float16 => Some(DataType::Float64),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Null => Some(DataType::Utf8View),
+        DataType::Utf8 | DataType::Null => Some(DataType::Utf8View),
         _ => None,
     }
 }

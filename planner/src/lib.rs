@@ -1,11 +1,13 @@
 //! Text in, [`sarsen_kernel::query::QueryDefinition`] out.
 //!
-//! [`statement`] takes Druid's statement apart around what sqlparser reads; [`rewrite`] and [`session`] make DataFusion
-//! read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need ([`sharding`] tells their segments apart); [`stages`] cuts the optimised physical plan
+//! [`statement`] takes Druid's statement apart around what sqlparser reads; [`syntax`], [`rewrite`], [`analyze`] and
+//! [`session`] make DataFusion read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need ([`sharding`]
+//! tells their segments apart); [`stages`] cuts the optimised physical plan
 //! where rows must change place. [`native`] is the query that Druid would run, for clients to see. [`plan()`] is the way through all of them.
 //!
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
 
+mod analyze;
 mod check;
 mod depth;
 mod dialect;
@@ -17,6 +19,7 @@ mod ingest;
 pub mod intervals;
 mod key_bounds;
 pub mod native;
+mod operators;
 mod parameters;
 mod plan;
 mod request;
@@ -27,6 +30,7 @@ mod sharding;
 mod sql_types;
 mod stages;
 mod statement;
+mod syntax;
 mod tables;
 mod types;
 mod unicode;

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
-use crate::types::descriptor;
+use crate::types::{descriptor, stored_type};
 use crate::{check, ingest, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
@@ -51,7 +51,7 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
 
     let mut query = statement.query().clone();
     parameters::bind(&mut query, &request.parameters)?;
-    rewrite::rewrite(&mut query);
+    rewrite::rewrite(&mut query, request.statement_time_ms);
     let planner = Planner {
         request,
         statement: &statement,
@@ -228,7 +228,12 @@ impl Planner<'_> {
             .fields()
             .iter()
             .take(prepared.stored_columns);
-        let mut stored: Vec<ColumnDescriptor> = stored.map(|field| descriptor(field)).collect();
+        let mut stored: Vec<ColumnDescriptor> = stored
+            .map(|field| ColumnDescriptor {
+                native_type: stored_type(field),
+                ..descriptor(field)
+            })
+            .collect();
         // A `__time` that the query does not give stands before its columns.
         let added = stored.len().saturating_sub(given.len());
         for (column, output) in stored.iter_mut().skip(added).zip(&given) {

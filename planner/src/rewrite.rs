@@ -3,99 +3,67 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Value, VisitMut,
-    VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
+mod calls;
+mod tables;
+pub mod windows;
+
 /// Rewrites `query` in place:
-/// - `FLOOR(t TO unit)` and `CEIL(t TO unit)` become TIME_FLOOR and TIME_CEIL,
-/// - `MOD(a, b)` becomes `a % b`,
+/// - calls that have their own syntax become plain ones ([`calls`]),
+/// - windows are written out ([`windows`]),
+/// - UNNEST in FROM and FETCH become what DataFusion plans ([`tables`]),
 /// - unnamed select items get Calcite's names, `EXPR$<position>`.
-pub fn rewrite(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut Rewriter);
+///
+/// `statement_time_ms` is what CURRENT_TIMESTAMP means.
+pub fn rewrite(query: &mut Query, statement_time_ms: i64) {
+    let _ = VisitMut::visit(query, &mut Rewriter { statement_time_ms });
 }
 
 /// Rewrites one expression, as [`rewrite`] does those of a query.
-pub fn rewrite_expr(expr: &mut Expr) {
-    let _ = VisitMut::visit(expr, &mut Rewriter);
+pub fn rewrite_expr(expr: &mut Expr, statement_time_ms: i64) {
+    let _ = VisitMut::visit(expr, &mut Rewriter { statement_time_ms });
 }
 
-struct Rewriter;
+struct Rewriter {
+    statement_time_ms: i64,
+}
 
 impl VisitorMut for Rewriter {
     type Break = ();
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        tables::unnest(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        tables::fetch(query);
+        selects(&mut query.body);
         name_items(&mut query.body);
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(modulo) = modulo(expr) {
-            *expr = modulo;
-            return ControlFlow::Continue(());
-        }
-        let (argument, unit, name) = match expr {
-            Expr::Floor {
-                expr,
-                field: CeilFloorKind::DateTimeField(unit),
-            } => (expr, unit, "time_floor"),
-            Expr::Ceil {
-                expr,
-                field: CeilFloorKind::DateTimeField(unit),
-            } => (expr, unit, "time_ceil"),
-            _ => return ControlFlow::Continue(()),
-        };
-        if let Some(period) = period(unit) {
-            *expr = call(name, vec![argument.as_ref().clone(), text(period)]);
+        if let Some(call) = calls::plain(expr, self.statement_time_ms) {
+            *expr = call;
         }
         ControlFlow::Continue(())
     }
 }
 
-/// `MOD(a, b)` as `(a % b)`.
-fn modulo(expr: &Expr) -> Option<Expr> {
-    let Expr::Function(function) = expr else {
-        return None;
-    };
-    if !function.name.to_string().eq_ignore_ascii_case("MOD") {
-        return None;
+/// Rewrites the windows of each SELECT of a UNION or the like.
+fn selects(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => windows::rewrite(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            selects(left);
+            selects(right);
+        }
+        _ => {}
     }
-    let FunctionArguments::List(list) = &function.args else {
-        return None;
-    };
-    let [
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
-    ] = list.args.as_slice()
-    else {
-        return None;
-    };
-    let nested = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));
-    let rest = Expr::BinaryOp {
-        left: nested(left),
-        op: BinaryOperator::Modulo,
-        right: nested(right),
-    };
-    Some(Expr::Nested(Box::new(rest)))
-}
-
-fn period(unit: &DateTimeField) -> Option<&'static str> {
-    Some(match unit {
-        DateTimeField::Second => "PT1S",
-        DateTimeField::Minute => "PT1M",
-        DateTimeField::Hour => "PT1H",
-        DateTimeField::Day => "P1D",
-        DateTimeField::Week(None) => "P1W",
-        DateTimeField::Month => "P1M",
-        DateTimeField::Quarter => "P3M",
-        DateTimeField::Year => "P1Y",
-        DateTimeField::Decade => "P10Y",
-        DateTimeField::Century => "P100Y",
-        DateTimeField::Millennium => "P1000Y",
-        _ => return None,
-    })
 }
 
 fn name_items(body: &mut SetExpr) {
@@ -144,4 +112,9 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 /// A string literal as syntax.
 pub fn text(value: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.to_owned()).into())
+}
+
+/// A whole number as syntax.
+pub fn number(value: i64) -> Expr {
+    Expr::Value(Value::Number(value.to_string(), false).into())
 }

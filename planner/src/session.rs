@@ -9,11 +9,14 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::Result;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::planner::ExprPlanner;
 use sarsen_engine::runtime::session_config;
 
+use crate::analyze;
 use crate::external::ExternPlanner;
+use crate::operators::DruidOperators;
 use crate::request::PlanRequest;
 use crate::settings::Settings;
 use crate::tables::{DatasourceTable, Scans};
@@ -56,6 +59,8 @@ pub fn session(
     config.options_mut().sql_parser.default_null_ordering = "nulls_min".to_owned();
     let mut properties = datafusion::logical_expr::execution_props::ExecutionProps::new();
     properties.query_execution_start_time = DateTime::<Utc>::from_timestamp_millis(request.statement_time_ms);
+    let mut operators: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(DruidOperators)];
+    operators.extend(SessionStateDefaults::default_expr_planners());
     Ok(SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
@@ -63,6 +68,8 @@ pub fn session(
         .with_scalar_functions(sarsen_functions::scalar_functions())
         .with_aggregate_functions(sarsen_functions::aggregate_functions())
         .with_window_functions(sarsen_functions::window_functions())
+        .with_expr_planners(operators)
+        .with_analyzer_rules(analyze::rules())
         .with_table_functions(HashMap::new())
         .with_type_planner(Arc::new(DruidTypes))
         .with_relation_planners(vec![Arc::new(ExternPlanner { scans: scans.clone() })])

@@ -15,6 +15,7 @@ use crate::dialect::DruidDialect;
 use crate::error::PlanError;
 use crate::extend;
 use crate::granularity::{self, Granularity};
+use crate::syntax;
 use crate::unicode;
 
 /// A statement taken apart.
@@ -82,7 +83,7 @@ pub fn parse(sql: &str) -> Result<Statement, PlanError> {
     let tokens = tokenize(sql)?;
     depth::check(&tokens)?;
     let mut cursor = Cursor {
-        tokens: extend::inline_signatures(tokens.clone())?,
+        tokens: syntax::plain(extend::inline_signatures(tokens.clone())?),
         position: 0,
     };
     let mut settings = Vec::new();

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use sarsen_functions::time::timestamp_type;
+use sarsen_functions::types::{is_json, is_multi_value, multi_value_type};
 use sarsen_kernel::query::ColumnDescriptor;
 use sarsen_storage::signature::{DruidType, Signature};
 use sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType};
@@ -34,9 +35,11 @@ fn arrow_type(sql_type: &SqlType) -> Option<DataType> {
         | SqlType::Int(_)
         | SqlType::Integer(_)
         | SqlType::BigInt(_) => DataType::Int64,
-        SqlType::Char(_) | SqlType::Character(_) | SqlType::Varchar(_) | SqlType::CharVarying(_) => {
-            DataType::Utf8View
-        }
+        SqlType::Char(_)
+        | SqlType::Character(_)
+        | SqlType::Varchar(_)
+        | SqlType::CharVarying(_)
+        | SqlType::String(_) => DataType::Utf8View,
         SqlType::Array(
             ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _),
         ) => DataType::List(Arc::new(Field::new_list_field(arrow_type(element)?, true))),
@@ -46,13 +49,6 @@ fn arrow_type(sql_type: &SqlType) -> Option<DataType> {
 
 /// Druid's native type name of an Arrow type.
 pub fn native_type(field: &Field) -> String {
-    if field
-        .metadata()
-        .get("ARROW:extension:name")
-        .is_some_and(|name| name == "druid.json")
-    {
-        return "COMPLEX<json>".to_owned();
-    }
     native_data_type(field.data_type())
 }
 
@@ -62,8 +58,9 @@ fn native_data_type(data_type: &DataType) -> String {
         DataType::Float64 | DataType::Float16 | DataType::Decimal128(..) | DataType::Decimal256(..) => {
             "DOUBLE".to_owned()
         }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "STRING".to_owned(),
-        DataType::List(element) | DataType::LargeList(element) | DataType::ListView(element) => {
+        json if is_json(json) => "COMPLEX<json>".to_owned(),
+        DataType::Utf8 | DataType::Utf8View | DataType::Null | DataType::LargeList(_) => "STRING".to_owned(),
+        DataType::List(element) | DataType::ListView(element) => {
             format!("ARRAY<{}>", native_type(element))
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "COMPLEX".to_owned(),
@@ -97,10 +94,23 @@ pub fn descriptor(field: &Field) -> ColumnDescriptor {
     }
 }
 
+/// The type under which the catalogue keeps a stored column: a multi-value string is told from a VARCHAR.
+pub fn stored_type(field: &Field) -> String {
+    if is_multi_value(field.data_type()) {
+        return STORED_MULTI_VALUE.to_owned();
+    }
+    native_type(field)
+}
+
+const STORED_MULTI_VALUE: &str = "STRING_MV";
+
 /// Arrow field of a datasource's column; `__time` is a TIMESTAMP, whatever its storage type.
 pub fn table_field(name: &str, native: &str) -> Field {
     if name == "__time" {
         return Field::new(name, timestamp_type(), true);
+    }
+    if native == STORED_MULTI_VALUE {
+        return Field::new(name, multi_value_type(), true);
     }
     DruidType::parse(native)
         .unwrap_or(DruidType::String)

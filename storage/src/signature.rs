@@ -62,7 +62,9 @@ impl DruidType {
 
     fn data_type(&self) -> DataType {
         match self {
-            DruidType::String | DruidType::Complex(_) => DataType::Utf8View,
+            DruidType::String => DataType::Utf8View,
+            // JSON has an Arrow type that nothing else has, so that it is known where metadata is lost.
+            DruidType::Complex(_) => DataType::LargeUtf8,
             DruidType::Long => DataType::Int64,
             DruidType::Double => DataType::Float64,
             DruidType::Float => DataType::Float32,

@@ -87,6 +87,27 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
+    /// `yyyy-MM-dd HH:mm:ss`, as CAST writes times.
+    pub fn sql() -> Self {
+        let field = |letter, count| Part::Field(letter, count);
+        let text = |text: &str| Part::Text(text.to_owned());
+        Pattern {
+            parts: vec![
+                field('y', 4),
+                text("-"),
+                field('M', 2),
+                text("-"),
+                field('d', 2),
+                text(" "),
+                field('H', 2),
+                text(":"),
+                field('m', 2),
+                text(":"),
+                field('s', 2),
+            ],
+        }
+    }
+
     /// A time as text; `None` beyond what a calendar can say.
     pub fn format(&self, millis: i64, zone: Tz) -> Option<String> {
         let time = DateTime::<Utc>::from_timestamp_millis(millis)?.with_timezone(&zone);

@@ -1,6 +1,9 @@
-//! ISO-8601 periods in UTC.
+//! ISO-8601 periods.
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use super::joda::in_zone;
 
 /// A period as granularities use it: some months, or some milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,11 +30,24 @@ const WEEK: i64 = 7 * DAY;
 const MONDAY: i64 = -3 * DAY;
 
 impl Period {
-    /// Reads `PnYnMnWnDTnHnMnS`.
+    /// Reads `PnYnMnWnDTnHnMnS` as a granularity.
     ///
     /// # Errors
     /// For any other text, an empty period, and one that mixes months with shorter units.
     pub fn parse(text: &str) -> Result<Self, PeriodError> {
+        match Self::parse_span(text)? {
+            Period { months, millis, .. } if months > 0 && millis > 0 => Err(PeriodError {
+                text: text.to_owned(),
+            }),
+            period => Ok(period),
+        }
+    }
+
+    /// Reads `PnYnMnWnDTnHnMnS` as a distance, which may mix months with shorter units.
+    ///
+    /// # Errors
+    /// For any other text and an empty period.
+    pub fn parse_span(text: &str) -> Result<Self, PeriodError> {
         let refuse = || PeriodError {
             text: text.to_owned(),
         };
@@ -73,9 +89,41 @@ impl Period {
         period.is_weeks = weeks_only && period.millis > 0;
         match (period.months, period.millis) {
             (0, 0) => Err(refuse()),
-            (months, millis) if months > 0 && millis > 0 => Err(refuse()),
             _ => Ok(period),
         }
+    }
+
+    /// As [`Period::floor`], by the clocks of a zone.
+    pub fn floor_in(&self, millis: i64, zone: Tz) -> i64 {
+        if zone == Tz::UTC {
+            return self.floor(millis);
+        }
+        let floored = self.floor(local_millis(millis, zone));
+        from_local(floored, zone).unwrap_or(floored)
+    }
+
+    /// Start of the period that holds `millis` where one begins at `origin`.
+    pub fn floor_from(&self, millis: i64, origin: i64, zone: Tz) -> i64 {
+        if self.months == 0 {
+            return origin + (millis - origin).div_euclid(self.millis) * self.millis;
+        }
+        let (time, start) = (local_millis(millis, zone), local_millis(origin, zone));
+        let months = months_of(time).saturating_sub(months_of(start));
+        let mut count = months.div_euclid(i64::from(self.months));
+        while self.add(start, count) > time {
+            count -= 1;
+        }
+        from_local(self.add(start, count), zone).unwrap_or(millis)
+    }
+
+    /// As [`Period::add`], by the clocks of a zone.
+    pub fn add_in(&self, millis: i64, count: i64, zone: Tz) -> i64 {
+        let by_clock = self.months > 0 || self.millis % DAY == 0;
+        if zone == Tz::UTC || !by_clock {
+            return self.add(millis, count);
+        }
+        let moved = self.add(local_millis(millis, zone), count);
+        from_local(moved, zone).unwrap_or(moved)
     }
 
     /// Start, in ms, of the period that holds `millis`.
@@ -110,25 +158,47 @@ impl Period {
         let Some(time) = DateTime::<Utc>::from_timestamp_millis(millis) else {
             return millis;
         };
-        let moved = if self.months == 0 {
-            time.checked_add_signed(TimeDelta::milliseconds(self.millis.saturating_mul(count)))
+        let months = u32::try_from(count.unsigned_abs())
+            .unwrap_or(u32::MAX)
+            .saturating_mul(self.months);
+        let moved = if count >= 0 {
+            time.checked_add_months(Months::new(months))
         } else {
-            let months = u32::try_from(count.unsigned_abs())
-                .unwrap_or(u32::MAX)
-                .saturating_mul(self.months);
-            if count >= 0 {
-                time.checked_add_months(Months::new(months))
-            } else {
-                time.checked_sub_months(Months::new(months))
-            }
+            time.checked_sub_months(Months::new(months))
         };
-        moved.map_or(millis, |time| time.timestamp_millis())
+        let length = TimeDelta::milliseconds(self.millis.saturating_mul(count));
+        moved
+            .and_then(|time| time.checked_add_signed(length))
+            .map_or(millis, |time| time.timestamp_millis())
+    }
+
+    /// Its months; 0 for a period of a fixed length.
+    pub(super) fn months(&self) -> i64 {
+        self.months.into()
     }
 
     /// The period's fixed length in ms; `None` for months.
     pub fn fixed_millis(&self) -> Option<i64> {
         (self.months == 0).then_some(self.millis)
     }
+}
+
+/// What the clocks of a zone show, as if they stood in UTC.
+pub(super) fn local_millis(millis: i64, zone: Tz) -> i64 {
+    DateTime::<Utc>::from_timestamp_millis(millis).map_or(millis, |time| {
+        let offset = zone.offset_from_utc_datetime(&time.naive_utc()).fix();
+        millis + i64::from(offset.local_minus_utc()) * SECOND
+    })
+}
+
+fn from_local(millis: i64, zone: Tz) -> Option<i64> {
+    in_zone(DateTime::<Utc>::from_timestamp_millis(millis)?.naive_utc(), zone)
+}
+
+/// Months since the year 0.
+pub(super) fn months_of(millis: i64) -> i64 {
+    DateTime::<Utc>::from_timestamp_millis(millis)
+        .map_or(0, |time| i64::from(time.year()) * 12 + i64::from(time.month0()))
 }
 
 #[cfg(test)]
@@ -168,6 +238,34 @@ mod tests {
         assert_eq!(
             Period::parse("P1M").unwrap().floor(-1),
             millis("1969-12-01T00:00:00Z")
+        );
+    }
+
+    #[test]
+    fn zones_and_origins_move_the_borders() {
+        let zone: Tz = "America/Los_Angeles".parse().unwrap();
+        let day = Period::parse("P1D").unwrap();
+        let time = millis("2015-09-12T01:00:00Z");
+        assert_eq!(day.floor_in(time, zone), millis("2015-09-11T07:00:00Z"));
+        let hour = Period::parse("PT1H").unwrap();
+        let origin = millis("2016-06-27T00:30:00Z");
+        assert_eq!(
+            hour.floor_from(millis("2015-09-12T01:10:00Z"), origin, Tz::UTC),
+            millis("2015-09-12T00:30:00Z")
+        );
+        let month = Period::parse("P1M").unwrap();
+        assert_eq!(
+            month.floor_from(
+                millis("2015-09-12T01:10:00Z"),
+                millis("2015-01-15T00:00:00Z"),
+                Tz::UTC
+            ),
+            millis("2015-08-15T00:00:00Z")
+        );
+        // The clocks went forward on the 8th of March: the day had 23 hours.
+        assert_eq!(
+            day.add_in(millis("2015-03-08T08:00:00Z"), 1, zone),
+            millis("2015-03-09T07:00:00Z")
         );
     }
 

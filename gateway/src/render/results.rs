@@ -281,6 +281,18 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
             let items = column.as_list::<i32>().value(row);
             (0..items.len()).map(|item| cell(&items, item, style)).collect()
         }
+        // A multi-value string: one value is that text, several are the text of an array.
+        DataType::LargeList(_) => {
+            let items = column.as_list::<i64>().value(row);
+            match items.len() {
+                0 => Value::Null,
+                1 => cell(&items, 0, style),
+                length => {
+                    let values: Value = (0..length).map(|item| cell(&items, item, style)).collect();
+                    json!(values.to_string())
+                }
+            }
+        }
         DataType::Binary => {
             json!(base64::engine::general_purpose::STANDARD.encode(column.as_binary::<i32>().value(row)))
         }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Builder, Float64Builder, Int64Builder, ListBuilder, RecordBatch, StringViewBuilder,
+    ArrayRef, Float32Builder, Float64Builder, Int64Builder, LargeStringBuilder, ListBuilder, RecordBatch,
+    StringViewBuilder,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use serde_json::Value;
@@ -47,7 +48,7 @@ pub(super) struct Columns {
 
 enum Builder {
     Text(StringViewBuilder),
-    Json(StringViewBuilder),
+    Json(LargeStringBuilder),
     Long(Int64Builder),
     Double(Float64Builder),
     Float(Float32Builder),
@@ -132,7 +133,7 @@ fn builder(of_type: &DruidType) -> Builder {
     let element = |data_type: DataType| Arc::new(arrow::datatypes::Field::new("item", data_type, true));
     match of_type {
         DruidType::String => Builder::Text(StringViewBuilder::new()),
-        DruidType::Complex(_) => Builder::Json(StringViewBuilder::new()),
+        DruidType::Complex(_) => Builder::Json(LargeStringBuilder::new()),
         DruidType::Long => Builder::Long(Int64Builder::new()),
         DruidType::Double => Builder::Double(Float64Builder::new()),
         DruidType::Float => Builder::Float(Float32Builder::new()),
@@ -242,9 +243,9 @@ impl Builder {
                     for element in elements {
                         let from_text = element.as_str().and_then(|text| text.parse().ok());
                         let from_double = element.as_f64().map(|value| value as i64);
-                        builder
-                            .values()
-                            .append_option(element.as_i64().or(from_double).or(from_text));
+                        let from_bool = element.as_bool().map(i64::from);
+                        let long = element.as_i64().or(from_double).or(from_text).or(from_bool);
+                        builder.values().append_option(long);
                     }
                     builder.append(true);
                 }
@@ -254,7 +255,10 @@ impl Builder {
                 Some(elements) => {
                     for element in elements {
                         let from_text = element.as_str().and_then(|text| text.parse().ok());
-                        builder.values().append_option(element.as_f64().or(from_text));
+                        let from_bool = element.as_bool().map(|value| f64::from(u8::from(value)));
+                        builder
+                            .values()
+                            .append_option(element.as_f64().or(from_text).or(from_bool));
                     }
                     builder.append(true);
                 }
@@ -264,7 +268,8 @@ impl Builder {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Builder::Text(builder) | Builder::Json(builder) => Arc::new(builder.finish()),
+            Builder::Text(builder) => Arc::new(builder.finish()),
+            Builder::Json(builder) => Arc::new(builder.finish()),
             Builder::Long(builder) => Arc::new(builder.finish()),
             Builder::Double(builder) => Arc::new(builder.finish()),
             Builder::Float(builder) => Arc::new(builder.finish()),

@@ -105,7 +105,11 @@ struct Records {
 
 impl Records {
     fn new(format: &Delimited, window: Window) -> Self {
-        let parser = ReaderBuilder::new().delimiter(format.delimiter).build();
+        // Only CSV has quotes: in other files they belong to the values, as for Druid.
+        let parser = ReaderBuilder::new()
+            .delimiter(format.delimiter)
+            .quoting(format.delimiter == b',')
+            .build();
         Records {
             parser,
             window,

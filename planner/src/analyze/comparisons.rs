@@ -1,0 +1,121 @@
+//! Comparisons of texts with numbers.
+//!
+//! Druid compares a text with a literal number as texts when it asks for equality, and as numbers when it asks for an
+//! order; a text that is no number is then NULL.
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::utils::NamePreserver;
+use datafusion::scalar::ScalarValue;
+use sarsen_functions::number_text;
+use sarsen_functions::operand::is_text;
+
+#[derive(Debug)]
+pub struct DruidComparisons;
+
+impl AnalyzerRule for DruidComparisons {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(in_node)?.data)
+    }
+
+    fn name(&self) -> &str {
+        "druid_comparisons"
+    }
+}
+
+fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let transformed = expr.transform_up(|expr| in_expr(expr, &schema))?;
+        Ok(transformed.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn in_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(binary) => comparison(binary, schema),
+        Expr::InList(list) => in_list(list, schema),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+}
+
+fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let BinaryExpr { left, op, right } = binary;
+    let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
+    if !is_comparison(op) {
+        return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+    }
+    let is_equality = matches!(
+        op,
+        Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
+    );
+    let (left, right) = if is_text(&left_type) && is_number(&right_type) {
+        let (left, right) = text_and_number(*left, *right, &right_type, is_equality);
+        (Box::new(left), Box::new(right))
+    } else if is_number(&left_type) && is_text(&right_type) {
+        let (right, left) = text_and_number(*right, *left, &left_type, is_equality);
+        (Box::new(left), Box::new(right))
+    } else {
+        return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+    };
+    Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+}
+
+fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality: bool) -> (Expr, Expr) {
+    match &number {
+        Expr::Literal(value, _) if is_equality && !matches!(text, Expr::Literal(..)) => {
+            match number_text(value) {
+                Some(shown) => (text, lit(shown)),
+                None => (text, number),
+            }
+        }
+        _ => (cast(text, number_type.clone()), number),
+    }
+}
+
+fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if !is_text(&list.expr.get_type(schema)?) {
+        return Ok(Transformed::no(Expr::InList(list)));
+    }
+    let mut changed = false;
+    for item in &mut list.list {
+        if let Expr::Literal(value, _) = item
+            && let Some(shown) = number_text(value)
+        {
+            *item = Expr::Literal(ScalarValue::Utf8View(Some(shown)), None);
+            changed = true;
+        }
+    }
+    let list = Expr::InList(list);
+    Ok(if changed {
+        Transformed::yes(list)
+    } else {
+        Transformed::no(list)
+    })
+}

@@ -1,0 +1,203 @@
+//! Calls with a syntax of their own as plain calls of Druid's functions.
+
+use sqlparser::ast::{
+    ArrayElemTypeDef, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, TimezoneInfo,
+    TrimWhereField,
+};
+
+use super::{call, number, text};
+
+/// The plain call that `expr` stands for; `None` for everything else.
+pub(super) fn plain(expr: &Expr, statement_time_ms: i64) -> Option<Expr> {
+    match expr {
+        Expr::Floor {
+            expr,
+            field: CeilFloorKind::DateTimeField(unit),
+        } => border("time_floor", "floor", expr, unit),
+        Expr::Ceil {
+            expr,
+            field: CeilFloorKind::DateTimeField(unit),
+        } => border("time_ceil", "ceil", expr, unit),
+        Expr::Extract { field, expr, .. } => Some(call(
+            "time_extract",
+            vec![expr.as_ref().clone(), text(&field.to_string())],
+        )),
+        Expr::Position { expr, r#in } => Some(call(
+            "position",
+            vec![expr.as_ref().clone(), r#in.as_ref().clone()],
+        )),
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let from = substring_from.as_deref().cloned().unwrap_or_else(|| number(1));
+            let mut arguments = vec![expr.as_ref().clone(), from];
+            arguments.extend(substring_for.as_deref().cloned());
+            Some(call("substring", arguments))
+        }
+        Expr::Trim {
+            expr,
+            trim_where,
+            trim_what,
+            trim_characters,
+        } => {
+            let name = match trim_where {
+                None | Some(TrimWhereField::Both) => "btrim",
+                Some(TrimWhereField::Leading) => "ltrim",
+                Some(TrimWhereField::Trailing) => "rtrim",
+            };
+            let mut arguments = vec![expr.as_ref().clone()];
+            arguments.extend(trim_what.as_deref().cloned());
+            arguments.extend(trim_characters.iter().flatten().cloned());
+            Some(call(name, arguments))
+        }
+        Expr::Cast {
+            kind: CastKind::Cast,
+            expr,
+            data_type: DataType::Date,
+            array: false,
+            format: None,
+        } => Some(call("time_floor", vec![as_time(expr), text("P1D")])),
+        Expr::Function(function) => function_call(function, statement_time_ms),
+        _ => None,
+    }
+}
+
+fn as_time(expr: &Expr) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr.clone()),
+        data_type: DataType::Timestamp(None, TimezoneInfo::None),
+        array: false,
+        format: None,
+    }
+}
+
+fn border(of_time: &str, of_number: &str, argument: &Expr, unit: &DateTimeField) -> Option<Expr> {
+    if matches!(unit, DateTimeField::NoDateTime) {
+        return Some(call(of_number, vec![argument.clone()]));
+    }
+    Some(call(of_time, vec![argument.clone(), text(period(unit)?)]))
+}
+
+fn period(unit: &DateTimeField) -> Option<&'static str> {
+    Some(match unit {
+        DateTimeField::Second => "PT1S",
+        DateTimeField::Minute => "PT1M",
+        DateTimeField::Hour => "PT1H",
+        DateTimeField::Day => "P1D",
+        DateTimeField::Week(None) => "P1W",
+        DateTimeField::Month => "P1M",
+        DateTimeField::Quarter => "P3M",
+        DateTimeField::Year => "P1Y",
+        DateTimeField::Decade => "P10Y",
+        DateTimeField::Century => "P100Y",
+        DateTimeField::Millennium => "P1000Y",
+        _ => return None,
+    })
+}
+
+fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Some(Vec::new());
+    };
+    let expr = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
+    };
+    list.args.iter().map(expr).collect()
+}
+
+fn function_call(function: &Function, statement_time_ms: i64) -> Option<Expr> {
+    let name = function.name.to_string().to_uppercase();
+    let arguments = arguments(function)?;
+    match (name.as_str(), arguments.as_slice()) {
+        ("MOD", [left, right]) => {
+            let nested = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));
+            Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: nested(left),
+                op: BinaryOperator::Modulo,
+                right: nested(right),
+            })))
+        }
+        ("CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "NOW", _) => {
+            Some(call("millis_to_timestamp", vec![number(statement_time_ms)]))
+        }
+        ("CURRENT_DATE", _) => {
+            let now = call("millis_to_timestamp", vec![number(statement_time_ms)]);
+            Some(call("time_floor", vec![now, text("P1D")]))
+        }
+        ("TIMESTAMPADD" | "TIMESTAMPDIFF", [Expr::Identifier(unit), rest @ ..]) => {
+            let rest = rest.iter().map(|expr| (*expr).clone());
+            Some(call(
+                &name,
+                std::iter::once(text(&unit.value)).chain(rest).collect(),
+            ))
+        }
+        ("NVL" | "IFNULL", [_, _]) => Some(call("coalesce", arguments.into_iter().cloned().collect())),
+        ("EARLIEST" | "LATEST", [value, rest @ ..]) => {
+            let time = Expr::Identifier(Ident::with_quote('"', "__time"));
+            let rest = rest.iter().map(|expr| (*expr).clone());
+            let arguments = [(*value).clone(), time].into_iter().chain(rest);
+            let Expr::Function(call) = call(&format!("{name}_BY"), arguments.collect()) else {
+                return None;
+            };
+            Some(Expr::Function(Function {
+                args: call.args,
+                name: call.name,
+                ..function.clone()
+            }))
+        }
+        ("JSON_VALUE", _) => {
+            let returning = returning(function)?;
+            Some(call(
+                json_value(returning)?,
+                arguments.into_iter().cloned().collect(),
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn returning(function: &Function) -> Option<&DataType> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    list.clauses.iter().find_map(|clause| match clause {
+        FunctionArgumentClause::JsonReturningClause(clause) => Some(&clause.data_type),
+        _ => None,
+    })
+}
+
+/// JSON_VALUE that returns a type.
+fn json_value(returning: &DataType) -> Option<&'static str> {
+    Some(match returning {
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element),
+        ) => match json_value(element)? {
+            "json_value" => "__json_value_texts",
+            // Conditions in arrays are numbers.
+            "__json_value_long" | "__json_value_condition" => "__json_value_longs",
+            "__json_value_double" | "__json_value_float" => "__json_value_doubles",
+            _ => return None,
+        },
+        DataType::BigInt(_)
+        | DataType::Int(_)
+        | DataType::Integer(_)
+        | DataType::SmallInt(_)
+        | DataType::TinyInt(_) => "__json_value_long",
+        DataType::Double(_)
+        | DataType::DoublePrecision
+        | DataType::Decimal(_)
+        | DataType::Dec(_)
+        | DataType::Numeric(_)
+        | DataType::Real => "__json_value_double",
+        DataType::Float(_) => "__json_value_float",
+        DataType::Boolean => "__json_value_condition",
+        DataType::Timestamp(..) | DataType::Date => "__json_value_time",
+        _ => "json_value",
+    })
+}
