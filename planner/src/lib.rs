@@ -16,6 +16,7 @@ mod granularity;
 mod ingest;
 pub mod intervals;
 mod key_bounds;
+mod mistyped;
 pub mod native;
 mod parameters;
 mod plan;
