@@ -18,6 +18,7 @@ mod granularity;
 mod ingest;
 pub mod intervals;
 mod key_bounds;
+mod mistyped;
 pub mod native;
 mod operators;
 mod parameters;

@@ -24,7 +24,7 @@ use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
-use crate::{check, ingest, native, parameters, rewrite, session, sql_types, statement};
+use crate::{check, ingest, mistyped, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -379,7 +379,11 @@ impl Planner<'_> {
     }
 
     fn refused(&self, error: &DataFusionError) -> PlanError {
-        from_datafusion(error, |name| self.locate(name))
+        let refused = from_datafusion(error, |name| self.locate(name));
+        match mistyped::mistyped(&refused.message, self.statement.query(), &self.statement.tokens) {
+            Some(place) => refused.at(place),
+            None => refused,
+        }
     }
 
     /// First place of a name in the statement's text; of a function's, whose case does not matter, if there is no other.

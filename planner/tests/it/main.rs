@@ -10,6 +10,7 @@
 mod mistakes;
 mod native;
 mod queries;
+mod sharding;
 
 use std::sync::Arc;
 

@@ -38,6 +38,21 @@ async fn an_ordinal_names_a_column() {
 }
 
 #[tokio::test]
+async fn operands_that_do_not_go_together_are_placed() {
+    let error = refused("SELECT n,\n country + ARRAY[1] AS x FROM events").await;
+    assert_eq!(place(&error), ["2", "2", "2", "19"], "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_unknown_function_is_placed_with_the_nearest_name() {
+    let error = refused("SELECT UPER(country) FROM events").await;
+    assert_eq!(
+        error.message,
+        "No match found for function signature UPER; did you mean 'UPPER'? (line [1], column [8])"
+    );
+}
+
+#[tokio::test]
 async fn an_unnamed_column_is_placed() {
     let error = refused("INSERT INTO t SELECT __time, UPPER(country) FROM events PARTITIONED BY DAY").await;
     assert!(

@@ -19,7 +19,7 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT UPPER(country) || '-' || city AS place, n * 2 AS m FROM events",
     ),
     query("limit", "SELECT n FROM events LIMIT 10"),
-    query("limit-expression", "SELECT n / 2 AS half FROM events LIMIT 10"),
+    query("limit-expression", "SELECT n * 2 AS twice FROM events LIMIT 10"),
     query("limit-offset", "SELECT n FROM events LIMIT 10 OFFSET 5"),
     query(
         "order-by",
@@ -51,10 +51,6 @@ pub const QUERIES: &[(&str, &str)] = &[
     query(
         "having",
         "SELECT country FROM events GROUP BY country HAVING COUNT(*) > 10",
-    ),
-    query(
-        "replace-grouped",
-        "REPLACE INTO t OVERWRITE ALL SELECT country, city, SUM(n) AS n FROM events GROUP BY 1, 2 PARTITIONED BY ALL",
     ),
     query("distinct", "SELECT DISTINCT country FROM events"),
     query("count-distinct", "SELECT COUNT(DISTINCT city) FROM events"),

@@ -65,6 +65,12 @@ const SPECIAL: &[Special] = &[
         check: Check::AnyOf(10),
     },
     Special {
+        name: "limit-expression",
+        own: "",
+        oracles: ["SELECT n * 2 AS twice FROM events"; 2],
+        check: Check::AnyOf(10),
+    },
+    Special {
         name: "limit-offset",
         own: "",
         oracles: ["SELECT n FROM events"; 2],
