@@ -167,7 +167,9 @@ impl Planner<'_> {
         let (open, shuffle) = match sorted {
             Some(sorted) => sorted,
             None => (
-                builder.open(&physical).map_err(|error| self.refused(&error))?,
+                builder
+                    .open_root(&physical)
+                    .map_err(|error| self.refused(&error))?,
                 mix(),
             ),
         };

@@ -37,7 +37,9 @@ fn flatten(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         JoinType::Inner => None,
         JoinType::Left if joins_all(join) => Some(NullHandling::PreserveAndExpandEmpty),
         other => {
-            return plan_err!("{other} JOIN UNNEST is not supported, only CROSS JOIN and LEFT JOIN … ON TRUE");
+            return plan_err!(
+                "{other} JOIN UNNEST is not supported, only CROSS JOIN and LEFT JOIN … ON TRUE"
+            );
         }
     };
     let below = below(&subquery.subquery, &join.left, nulls)?;

@@ -61,6 +61,9 @@ pub(super) fn plain(expr: &Expr, statement_time_ms: i64) -> Option<Expr> {
             array: false,
             format: None,
         } => Some(call("time_floor", vec![as_time(expr), text("P1D")])),
+        Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("PI") => {
+            Some(call("pi", Vec::new()))
+        }
         Expr::Function(function) => function_call(function, statement_time_ms),
         _ => None,
     }
