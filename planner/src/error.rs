@@ -64,6 +64,17 @@ impl PlanError {
         }
     }
 
+    /// SQL that is valid and that Druid has no query for.
+    pub fn not_planned(reason: impl std::fmt::Display) -> Self {
+        PlanError {
+            error_code: "general",
+            persona: "ADMIN",
+            ..Self::invalid_without_source(format!(
+                "Query could not be planned. A possible reason is [{reason}]"
+            ))
+        }
+    }
+
     /// A context parameter of the wrong type or value.
     pub fn bad_context(message: impl Into<String>) -> Self {
         PlanError {
@@ -158,9 +169,30 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             category: "UNSUPPORTED",
             ..PlanError::invalid(message.clone())
         },
-        DataFusionError::Plan(message) => PlanError::invalid(message.clone()),
-        other => PlanError::invalid(other.strip_backtrace()),
+        DataFusionError::Plan(message) => PlanError::invalid(in_druids_words(message)),
+        other => PlanError::invalid(in_druids_words(&other.strip_backtrace())),
     }
+}
+
+/// Messages that name functions, as Calcite has them.
+fn in_druids_words(message: &str) -> String {
+    // What DataFusion says around the words of a function of ours.
+    if let Some(position) = message
+        .find("Cannot apply '")
+        .or_else(|| message.find("Invalid number of arguments to function '"))
+    {
+        return message.get(position..).unwrap_or(message).to_owned();
+    }
+    if let Some(rest) = message.strip_prefix("Invalid function '")
+        && let Some((name, hint)) = rest.split_once("'.")
+    {
+        let hint = hint
+            .trim()
+            .trim_start_matches("Did you mean ")
+            .trim_end_matches('?');
+        return format!("No match found for function signature {name}; did you mean {hint}?");
+    }
+    message.to_owned()
 }
 
 impl From<PlanError> for DataFusionError {

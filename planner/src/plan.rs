@@ -51,7 +51,12 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
 
     let mut query = statement.query().clone();
     parameters::bind(&mut query, &request.parameters)?;
-    rewrite::rewrite(&mut query, request.statement_time_ms);
+    let zone = context.get("sqlTimeZone").and_then(Value::as_str);
+    let clock = rewrite::Clock {
+        statement_time_ms: request.statement_time_ms,
+        zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
+    };
+    rewrite::rewrite(&mut query, clock);
     let planner = Planner {
         request,
         statement: &statement,
@@ -311,7 +316,23 @@ impl Planner<'_> {
         session
             .statement_to_plan(datafusion_statement(query))
             .await
-            .map_err(|error| self.refused(&error))
+            .map_err(|error| self.without_time(self.refused(&error)))
+    }
+
+    /// EARLIEST and LATEST read a `__time` that the query may not have.
+    fn without_time(&self, error: PlanError) -> PlanError {
+        let is_word = |token: &TokenWithSpan| {
+            matches!(statement::word_of(token).as_deref(), Some("EARLIEST" | "LATEST"))
+        };
+        if error.message.starts_with("Column '__time' not found") && self.statement.tokens.iter().any(is_word)
+        {
+            PlanError::not_planned(
+                "LATEST and EARLIEST aggregators implicitly depend on the __time column, but the table queried doesn't \
+                 contain a __time column.  Please use LATEST_BY or EARLIEST_BY and specify the column explicitly.",
+            )
+        } else {
+            error
+        }
     }
 
     async fn physical_plan(

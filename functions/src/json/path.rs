@@ -110,7 +110,7 @@ impl Path {
     }
 }
 
-/// Paths to all primitive values and arrays of them below a value.
+/// Paths to all primitive values, and arrays of nothing else, below a value.
 pub(crate) fn paths(root: &Json) -> Vec<String> {
     let mut found = Vec::new();
     collect(root, "$".to_owned(), &mut found);
@@ -130,7 +130,11 @@ fn collect(value: &Json, path: String, found: &mut Vec<String>) {
                 collect(field, path, found);
             }
         }
-        Json::Array(elements) => {
+        Json::Array(elements)
+            if elements
+                .iter()
+                .any(|element| matches!(element, Json::Array(_) | Json::Object(_))) =>
+        {
             for (index, element) in elements.iter().enumerate() {
                 collect(element, format!("{path}[{index}]"), found);
             }

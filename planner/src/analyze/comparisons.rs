@@ -113,6 +113,9 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
 }
 
 fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality: bool) -> (Expr, Expr) {
+    if let Some(typed) = typed_value(&text, number_type) {
+        return (typed, number);
+    }
     match &number {
         Expr::Literal(value, _) if is_equality && !matches!(text, Expr::Literal(..)) => {
             match number_text(value) {
@@ -122,6 +125,22 @@ fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality
         }
         _ => (cast(text, number_type.clone()), number),
     }
+}
+
+/// JSON_VALUE without RETURNING takes the type of what it is compared with.
+fn typed_value(expr: &Expr, number_type: &DataType) -> Option<Expr> {
+    let Expr::ScalarFunction(function) = expr else {
+        return None;
+    };
+    if function.func.name() != "json_value" {
+        return None;
+    }
+    let name = if number_type.is_integer() {
+        "__json_value_long"
+    } else {
+        "__json_value_double"
+    };
+    sarsen_functions::call(name, function.args.clone())
 }
 
 fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
