@@ -190,6 +190,7 @@ fn in_druids_words(message: &str) -> String {
             .trim()
             .trim_start_matches("Did you mean ")
             .trim_end_matches('?');
+        let hint = hint.to_uppercase();
         return format!("No match found for function signature {name}; did you mean {hint}?");
     }
     message.to_owned()

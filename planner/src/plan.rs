@@ -403,7 +403,28 @@ impl Planner<'_> {
     }
 
     fn refused(&self, error: &DataFusionError) -> PlanError {
-        from_datafusion(error, |name| self.locate(name))
+        let error = from_datafusion(error, |name| self.locate(name));
+        self.as_written(error)
+    }
+
+    /// An unknown function under the name that the user wrote: DataFusion knows it in small letters.
+    fn as_written(&self, error: PlanError) -> PlanError {
+        const UNKNOWN: &str = "No match found for function signature ";
+        let Some(rest) = error.message.strip_prefix(UNKNOWN) else {
+            return error;
+        };
+        let name = rest.split(';').next().unwrap_or_default();
+        let written = self.statement.tokens.iter().find_map(|token| match &token.token {
+            Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(word.value.clone()),
+            _ => None,
+        });
+        match written {
+            Some(written) => PlanError {
+                message: format!("{UNKNOWN}{}", rest.replacen(name, &written, 1)),
+                ..error
+            },
+            None => error,
+        }
     }
 
     /// First place of a name in the statement's text.

@@ -84,11 +84,14 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
     defined(FUNCTIONS)
 }
 
-/// The body over a string without a value as one that holds NULL.
+/// The body over strings without a value as ones that hold NULL.
 fn with_null(call: &Call<'_>, body: Body) -> Result<ArrayRef> {
     let mut arguments = call.arguments.to_vec();
-    if let Some(first) = arguments.first_mut() {
-        *first = ColumnarValue::Array(values_of(&lists(call, 0)?)?);
+    for (position, argument) in arguments.iter_mut().enumerate() {
+        // What is looked for in a string may be a plain value.
+        if position == 0 || call.name == "mv_overlap" {
+            *argument = ColumnarValue::Array(values_of(&lists(call, position)?)?);
+        }
     }
     body(&Call {
         arguments: &arguments,

@@ -60,6 +60,20 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::BinaryExpr(binary) => comparison(binary, schema),
         Expr::InList(list) => in_list(list, schema),
         Expr::Like(like) => self::like(like, schema),
+        Expr::Between(between) => {
+            let found = between.expr.get_type(schema)?;
+            if is_json(&found) {
+                let name = if between.negated { "NOT BETWEEN" } else { "BETWEEN" };
+                let (low, high) = (between.low.get_type(schema)?, between.high.get_type(schema)?);
+                return plan_err!(
+                    "Cannot apply '{name} ASYMMETRIC' to arguments of type '<{}> {name} ASYMMETRIC <{}> AND <{}>'",
+                    sql_name(&found),
+                    sql_name(&low),
+                    sql_name(&high)
+                );
+            }
+            Ok(Transformed::no(Expr::Between(between)))
+        }
         Expr::InSubquery(subquery) => {
             check_join(&subquery.expr.get_type(schema)?)?;
             Ok(Transformed::no(Expr::InSubquery(subquery)))
