@@ -81,7 +81,14 @@ pub fn druid_cast(expr: &Expr, from: &DataType, to: &DataType) -> Option<Expr> {
         (from, to) if is_text(to) && !is_text(from) && !from.is_nested() => "__cast_text",
         (DataType::Timestamp(..), DataType::Timestamp(..)) => return None,
         (DataType::Date32 | DataType::Date64, DataType::Timestamp(..)) => return None,
-        (from, DataType::Timestamp(..)) if is_text(from) => "__cast_time",
+        (from, time @ DataType::Timestamp(..)) if is_text(from) => {
+            let millis = crate::registry::call("__cast_time", vec![expr.clone()])?;
+            return Some(if *time == timestamp_type() {
+                millis
+            } else {
+                datafusion::logical_expr::cast(millis, time.clone())
+            });
+        }
         (from, DataType::Int64) if is_text(from) || from.is_floating() => "__cast_long",
         (from, DataType::Float64) if is_text(from) => "__cast_double",
         (from, DataType::Float32) if is_text(from) => "__cast_float",

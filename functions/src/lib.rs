@@ -9,6 +9,7 @@ mod aggregate;
 mod array;
 mod base64;
 pub mod cast;
+mod documentation;
 mod function;
 pub mod ingest;
 mod json;

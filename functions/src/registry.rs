@@ -17,7 +17,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 /// The scalar functions that are Druid's.
-fn druid_scalar_functions() -> Vec<Arc<ScalarUDF>> {
+pub(crate) fn druid_scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let families = [
         array::functions,
         cast::functions,
@@ -25,17 +25,61 @@ fn druid_scalar_functions() -> Vec<Arc<ScalarUDF>> {
         multivalue::functions,
         network::functions,
         number::functions,
+        sketches::functions,
         text::functions,
         time::functions,
     ];
-    families.iter().flat_map(|family| family()).collect()
+    let mut functions = SessionStateDefaults::default_scalar_functions();
+    functions.retain(|function| SHARED_SCALAR.contains(&function.name()));
+    functions.extend(families.iter().flat_map(|family| family()));
+    functions
 }
 
 /// Aggregate functions.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = SessionStateDefaults::default_aggregate_functions();
     functions.extend(aggregate::functions());
-    functions.extend(sketches::functions());
+    functions.extend(sketches::aggregates());
+    functions
+}
+
+/// DataFusion's scalar functions that mean what Druid's of the same name mean.
+const SHARED_SCALAR: [&str; 2] = ["coalesce", "nullif"];
+
+/// DataFusion's aggregations that mean what Druid's of the same name mean.
+#[cfg(test)]
+const SHARED_AGGREGATE: [&str; 6] = ["avg", "count", "grouping", "max", "min", "sum"];
+
+/// DataFusion's window functions that mean what Druid's of the same name mean.
+#[cfg(test)]
+const SHARED_WINDOW: [&str; 10] = [
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "ntile",
+    "percent_rank",
+    "rank",
+    "row_number",
+];
+
+/// The aggregations that Druid has.
+#[cfg(test)]
+pub(crate) fn druid_aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let mut functions = SessionStateDefaults::default_aggregate_functions();
+    functions.retain(|function| SHARED_AGGREGATE.contains(&function.name()));
+    functions.extend(aggregate::functions());
+    functions.extend(sketches::aggregates());
+    functions
+}
+
+/// The window functions that Druid has.
+#[cfg(test)]
+pub(crate) fn druid_window_functions() -> Vec<Arc<WindowUDF>> {
+    let mut functions = SessionStateDefaults::default_window_functions();
+    functions.retain(|function| SHARED_WINDOW.contains(&function.name()));
     functions
 }
 

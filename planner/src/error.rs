@@ -64,6 +64,17 @@ impl PlanError {
         }
     }
 
+    /// SQL that is valid and that Druid has no query for.
+    pub fn not_planned(reason: impl std::fmt::Display) -> Self {
+        PlanError {
+            error_code: "general",
+            persona: "ADMIN",
+            ..Self::invalid_without_source(format!(
+                "Query could not be planned. A possible reason is [{reason}]"
+            ))
+        }
+    }
+
     /// A context parameter of the wrong type or value.
     pub fn bad_context(message: impl Into<String>) -> Self {
         PlanError {
@@ -160,9 +171,9 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
         },
         DataFusionError::Plan(message) => match unknown_function(message) {
             Some((name, error)) => located(error, name),
-            None => PlanError::invalid(message.clone()),
+            None => PlanError::invalid(in_druids_words(message)),
         },
-        other => PlanError::invalid(other.strip_backtrace()),
+        other => PlanError::invalid(in_druids_words(&other.strip_backtrace())),
     }
 }
 
@@ -177,6 +188,15 @@ fn unknown_function(message: &str) -> Option<(&str, PlanError)> {
         hint.unwrap_or_default()
     );
     Some((name, PlanError::invalid(message)))
+}
+
+/// What a function of ours says of its operands, without DataFusion's words around it.
+fn in_druids_words(message: &str) -> String {
+    let position = message
+        .find("Cannot apply '")
+        .or_else(|| message.find("Invalid number of arguments to function '"));
+    let words = position.and_then(|position| message.get(position..));
+    words.unwrap_or(message).to_owned()
 }
 
 impl From<PlanError> for DataFusionError {

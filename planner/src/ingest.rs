@@ -29,7 +29,7 @@ use crate::check::{place_of, select_of};
 use crate::error::{Place, PlanError};
 use crate::granularity::Granularity;
 use crate::intervals::{self, ETERNITY};
-use crate::rewrite::rewrite_expr;
+use crate::rewrite::{Clock, rewrite_expr};
 use crate::sharding::{self, Sharding};
 use crate::stages::{Open, StageBuilder};
 use crate::statement::{Ingest, Overwrite, back_quoted};
@@ -256,7 +256,7 @@ pub fn replace_intervals(
         )));
     }
     let mut condition_expr = condition.as_ref().clone();
-    rewrite_expr(&mut condition_expr, statement_time_ms(session));
+    rewrite_expr(&mut condition_expr, clock(session));
     let schema =
         arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(TIME, timestamp_type(), true)]);
     let schema = DFSchema::try_from(schema).map_err(|error| refuse(&error))?;
@@ -284,10 +284,13 @@ pub fn replace_intervals(
     Ok(Some(found))
 }
 
-/// What CURRENT_TIMESTAMP means, in ms.
-fn statement_time_ms(session: &SessionState) -> i64 {
+/// Time chunks and their bounds are in UTC.
+fn clock(session: &SessionState) -> Clock {
     let start = session.execution_props().query_execution_start_time;
-    start.map_or(0, |start| start.timestamp_millis())
+    Clock {
+        statement_time_ms: start.map_or(0, |start| start.timestamp_millis()),
+        zone: None,
+    }
 }
 
 fn check_alignment((start, end): (i64, i64), granularity: &Granularity) -> Result<(), PlanError> {
@@ -402,7 +405,7 @@ pub fn prepare(
             Some(column) => cluster.push((column, schema.field(column).name().clone())),
             None => {
                 let mut expr = expr.clone();
-                rewrite_expr(&mut expr, statement_time_ms(session));
+                rewrite_expr(&mut expr, clock(session));
                 let name = unused(&format!("{CLUSTER}{index}"), &schema);
                 let expr = session.create_logical_expr_from_sql_expr(
                     datafusion::sql::sqlparser::ast::ExprWithAlias { expr, alias: None },

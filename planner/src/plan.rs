@@ -51,7 +51,12 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
 
     let mut query = statement.query().clone();
     parameters::bind(&mut query, &request.parameters)?;
-    rewrite::rewrite(&mut query, request.statement_time_ms);
+    let zone = context.get("sqlTimeZone").and_then(Value::as_str);
+    let clock = rewrite::Clock {
+        statement_time_ms: request.statement_time_ms,
+        zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
+    };
+    rewrite::rewrite(&mut query, clock);
     let planner = Planner {
         request,
         statement: &statement,
@@ -167,7 +172,9 @@ impl Planner<'_> {
         let (open, shuffle) = match sorted {
             Some(sorted) => sorted,
             None => (
-                builder.open(&physical).map_err(|error| self.refused(&error))?,
+                builder
+                    .open_root(&physical)
+                    .map_err(|error| self.refused(&error))?,
                 mix(),
             ),
         };
@@ -308,7 +315,23 @@ impl Planner<'_> {
         session
             .statement_to_plan(datafusion_statement(query))
             .await
-            .map_err(|error| self.refused(&error))
+            .map_err(|error| self.without_time(self.refused(&error)))
+    }
+
+    /// EARLIEST and LATEST read a `__time` that the query may not have.
+    fn without_time(&self, error: PlanError) -> PlanError {
+        let is_word = |token: &TokenWithSpan| {
+            matches!(statement::word_of(token).as_deref(), Some("EARLIEST" | "LATEST"))
+        };
+        if error.message.starts_with("Column '__time' not found") && self.statement.tokens.iter().any(is_word)
+        {
+            PlanError::not_planned(
+                "LATEST and EARLIEST aggregators implicitly depend on the __time column, but the table queried doesn't \
+                 contain a __time column.  Please use LATEST_BY or EARLIEST_BY and specify the column explicitly.",
+            )
+        } else {
+            error
+        }
     }
 
     async fn physical_plan(
@@ -379,10 +402,30 @@ impl Planner<'_> {
     }
 
     fn refused(&self, error: &DataFusionError) -> PlanError {
-        let refused = from_datafusion(error, |name| self.locate(name));
+        let refused = self.as_written(from_datafusion(error, |name| self.locate(name)));
         match mistyped::mistyped(&refused.message, self.statement.query(), &self.statement.tokens) {
             Some(place) => refused.at(place),
             None => refused,
+        }
+    }
+
+    /// An unknown function under the name that the user wrote: DataFusion knows it in small letters.
+    fn as_written(&self, error: PlanError) -> PlanError {
+        const UNKNOWN: &str = "No match found for function signature ";
+        let Some(rest) = error.message.strip_prefix(UNKNOWN) else {
+            return error;
+        };
+        let name = rest.split(';').next().unwrap_or_default();
+        let written = self.statement.tokens.iter().find_map(|token| match &token.token {
+            Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(word.value.clone()),
+            _ => None,
+        });
+        match written {
+            Some(written) => PlanError {
+                message: format!("{UNKNOWN}{}", rest.replacen(name, &written, 1)),
+                ..error
+            },
+            None => error,
         }
     }
 

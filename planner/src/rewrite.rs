@@ -17,18 +17,26 @@ pub mod windows;
 /// - UNNEST in FROM and FETCH become what DataFusion plans ([`tables`]),
 /// - unnamed select items get Calcite's names, `EXPR$<position>`.
 ///
-/// `statement_time_ms` is what CURRENT_TIMESTAMP means.
-pub fn rewrite(query: &mut Query, statement_time_ms: i64) {
-    let _ = VisitMut::visit(query, &mut Rewriter { statement_time_ms });
+pub fn rewrite(query: &mut Query, clock: Clock) {
+    let _ = VisitMut::visit(query, &mut Rewriter { clock });
+}
+
+/// What times a statement means.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    /// What CURRENT_TIMESTAMP means, in ms.
+    pub statement_time_ms: i64,
+    /// The zone of functions that name none; UTC without one.
+    pub zone: Option<String>,
 }
 
 /// Rewrites one expression, as [`rewrite`] does those of a query.
-pub fn rewrite_expr(expr: &mut Expr, statement_time_ms: i64) {
-    let _ = VisitMut::visit(expr, &mut Rewriter { statement_time_ms });
+pub fn rewrite_expr(expr: &mut Expr, clock: Clock) {
+    let _ = VisitMut::visit(expr, &mut Rewriter { clock });
 }
 
 struct Rewriter {
-    statement_time_ms: i64,
+    clock: Clock,
 }
 
 impl VisitorMut for Rewriter {
@@ -47,7 +55,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(call) = calls::plain(expr, self.statement_time_ms) {
+        if let Some(call) = calls::plain(expr, &self.clock) {
             *expr = call;
         }
         ControlFlow::Continue(())

@@ -140,6 +140,19 @@ impl<'a> StageBuilder<'a> {
         self.open_default(plan)
     }
 
+    /// As [`StageBuilder::open`], for the last stage: there is one, whichever of its inputs' alternatives is taken.
+    ///
+    /// # Errors
+    /// As [`StageBuilder::open`].
+    pub fn open_root(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
+        let open = self.open(plan)?;
+        if open.choice.is_some() {
+            self.gather_anew(open)
+        } else {
+            Ok(open)
+        }
+    }
+
     /// An operator that works on each partition by itself, or on the single partition of its child.
     fn open_default(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Open> {
         let needs_single = needs_single_partition(plan);

@@ -40,9 +40,9 @@ fn array_types(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     for (position, token) in tokens.iter().enumerate() {
         let is_type = word_of(token).as_deref() == Some("ARRAY")
             && names_element(&plain)
-            && !tokens
+            && tokens
                 .get(position + 1)
-                .is_some_and(|next| next.token == Token::LBracket);
+                .is_none_or(|next| next.token != Token::LBracket);
         if is_type {
             plain.push(TokenWithSpan::new(Token::LBracket, token.span));
             plain.push(TokenWithSpan::new(Token::RBracket, token.span));

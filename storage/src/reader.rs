@@ -180,15 +180,11 @@ pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch
             sender,
             counters: Arc::clone(&request.counters),
         };
-        let read = match &request.format.kind {
-            FormatKind::Json => json::read(&request, &runtime, &output),
-            FormatKind::Delimited(delimited) => delimited::read(&request, delimited, &runtime, &output),
-            FormatKind::Parquet => parquet::read(&request, &runtime, &output),
-        };
-        match read {
+        let begins_file = request.split.begins_file();
+        match read(request, &runtime, &output) {
             Ok(()) => {
-                if request.split.begins_file() {
-                    request.counters.add_file();
+                if begins_file {
+                    output.counters.add_file();
                 }
             }
             Err(Stop::Gone) => {}
@@ -201,6 +197,34 @@ pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch
         receiver.recv().await.map(|batch| (batch, receiver))
     });
     batches.boxed()
+}
+
+fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
+    if request.split.range.is_some() && is_compressed(&request, runtime)? {
+        // Its name did not tell: the first of its splits reads it as a whole.
+        if !request.split.begins_file() {
+            return Ok(());
+        }
+        request.split.range = None;
+    }
+    match &request.format.kind {
+        FormatKind::Json => json::read(&request, runtime, output),
+        FormatKind::Delimited(delimited) => delimited::read(&request, delimited, runtime, output),
+        FormatKind::Parquet => parquet::read(&request, runtime, output),
+    }
+}
+
+/// Whether a local file's first bytes are those of a compressed one.
+fn is_compressed(request: &ReadRequest, runtime: &Handle) -> Result<bool, StorageError> {
+    let opened = open(&request.source, &request.split.location, 0, &request.context, runtime)?;
+    let Opened::Local(file) = opened else {
+        return Ok(false);
+    };
+    let mut first = Vec::new();
+    file.take(MAGIC_BYTES)
+        .read_to_end(&mut first)
+        .map_err(|error| StorageError::file(request.file(), error))?;
+    Ok(Compression::of_bytes(&first).is_some())
 }
 
 /// Where readers put batches.

@@ -35,6 +35,15 @@ pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
         .collect()
 }
 
+/// The types with the first one as a number where it is a time.
+fn without_times(types: &[DataType]) -> Vec<DataType> {
+    let mut types = types.to_vec();
+    if let Some(first @ DataType::Timestamp(..)) = types.first_mut() {
+        *first = DataType::Int64;
+    }
+    types
+}
+
 /// Bytes of a result unless said otherwise.
 const DEFAULT_BYTES: usize = 1024;
 
@@ -74,16 +83,11 @@ impl AggregateUDFImpl for Collect {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match self.kind {
-            Kind::Values => operands(self.name(), &[Any, Long], 1, types),
+            // An array of times is one of numbers.
+            Kind::Values => operands(self.name(), &[Any, Long], 1, &without_times(types)),
             Kind::Elements => operands(self.name(), &[AnArray, Long], 1, types),
             Kind::Text => {
-                let first = types.first().map(|first| match first {
-                    // A time is collected as its number.
-                    DataType::Timestamp(..) => vec![DataType::Int64],
-                    other => vec![other.clone()],
-                });
-                let rest = types.iter().skip(1).cloned();
-                let types: Vec<DataType> = first.into_iter().flatten().chain(rest).collect();
+                let types = without_times(types);
                 let known = [Any, Text, Long];
                 operands(self.name(), &[Text, Text, Long], 1, &types)?;
                 operands(self.name(), &known, 1, &types)

@@ -1,5 +1,6 @@
 //! Elements looked for in arrays. NULL is an element like any other.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray};
@@ -46,8 +47,11 @@ fn lost(given: &ArrayRef, cast: &ArrayRef, row: usize) -> bool {
 pub(crate) fn contains(call: &Call<'_>) -> Result<ArrayRef> {
     let (array, wanted) = (lists(call, 0)?, call.array(1)?);
     if matches!(wanted.data_type(), DataType::List(_)) {
-        return of_two_arrays(call, |left, right| {
-            right.iter().all(|wanted| left.contains(wanted))
+        return of_two_arrays(call, |compare, left, mut right| {
+            right.all(|wanted| {
+                left.clone()
+                    .any(|element| compare.left(element) == compare.right(wanted))
+            })
         });
     }
     let compare = Comparable::new(array.values(), &wanted)?;
@@ -65,23 +69,26 @@ pub(crate) fn contains(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// `(array, array)`: whether they have an element in common.
 pub(crate) fn overlap(call: &Call<'_>) -> Result<ArrayRef> {
-    of_two_arrays(call, |left, right| {
-        left.iter().any(|element| right.contains(element))
+    of_two_arrays(call, |compare, mut left, right| {
+        left.any(|element| {
+            right
+                .clone()
+                .any(|other| compare.left(element) == compare.right(other))
+        })
     })
 }
 
-/// NULL where the left array is, false where only the right one is.
-fn of_two_arrays(call: &Call<'_>, holds: impl Fn(&[Row<'_>], &[Row<'_>]) -> bool) -> Result<ArrayRef> {
+/// Holds for the elements of two arrays, by position: NULL where the left array is, false where only the right one is.
+fn of_two_arrays(
+    call: &Call<'_>,
+    holds: impl Fn(&Comparable, Range<usize>, Range<usize>) -> bool,
+) -> Result<ArrayRef> {
     let (left, right) = (lists(call, 0)?, lists(call, 1)?);
     let compare = Comparable::new(left.values(), right.values())?;
     let found: BooleanArray = (0..left.len())
         .map(|row| {
-            let elements: Vec<Row<'_>> = span(&left, row)?.map(|element| compare.left(element)).collect();
-            let Some(others) = span(&right, row) else {
-                return Some(false);
-            };
-            let others: Vec<Row<'_>> = others.map(|element| compare.right(element)).collect();
-            Some(holds(&elements, &others))
+            let elements = span(&left, row)?;
+            Some(span(&right, row).is_some_and(|others| holds(&compare, elements, others)))
         })
         .collect();
     Ok(Arc::new(found))

@@ -81,7 +81,7 @@ pub(crate) fn lists(call: &Call<'_>, position: usize) -> Result<ListArray> {
 }
 
 /// A multi-value string's values: without one there is NULL.
-fn values_of(lists: &ListArray) -> Result<ArrayRef> {
+pub(crate) fn values_of(lists: &ListArray) -> Result<ArrayRef> {
     let element = new_null_array(lists.values().data_type(), 1);
     let mut picks = Vec::with_capacity(lists.values().len());
     let mut lengths = Vec::with_capacity(lists.len());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, LargeStringArray, ListBuilder, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, ListBuilder, StringViewBuilder};
 use arrow::array::{Float64Builder, Int64Builder, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -83,7 +83,11 @@ fn parsed(path: &str) -> Result<Path> {
 
 /// What is at each row's path.
 fn found(call: &Call<'_>) -> Result<Vec<Option<Json>>> {
-    let (paths, roots) = (Paths::of(call)?, values(&call.array(0)?)?);
+    let (paths, array) = (Paths::of(call)?, call.array(0)?);
+    if let (Paths::One(path), Some(texts)) = (&paths, array.as_string_opt::<i64>()) {
+        return Ok(texts.iter().map(|text| path.find_in(text?)).collect());
+    }
+    let roots = values(&array)?;
     roots
         .iter()
         .enumerate()
@@ -252,10 +256,6 @@ fn json_keys(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn json_paths(call: &Call<'_>) -> Result<ArrayRef> {
-    let array = call.array(0)?;
-    let roots = values(&array)?;
-    let rows = roots.iter().enumerate();
-    Ok(text_lists(
-        rows.map(|(row, root)| array.is_valid(row).then(|| paths(root))),
-    ))
+    let roots = values(&call.array(0)?)?;
+    Ok(text_lists(roots.iter().map(|root| Some(paths(root)))))
 }

@@ -1,6 +1,6 @@
 //! Druid's part of JSONPath: `$`, `.name`, `['name']` and `[index]`.
 
-use super::value::Json;
+use super::value::{Json, Scan};
 
 /// A path, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,22 @@ impl Path {
         Ok(Path(steps))
     }
 
+    /// What is at the path of a JSON text, of which no more is read than that; `None` where there is nothing or null.
+    pub(crate) fn find_in(&self, text: &str) -> Option<Json> {
+        let mut scan = Scan::new(text);
+        for step in &self.0 {
+            match step {
+                Step::Field(name) => scan.field(name)?,
+                Step::Element(index) => match usize::try_from(*index) {
+                    Ok(index) => scan.element(index)?,
+                    // From the end: the whole array must be known.
+                    Err(_) => return self.find(&Json::parse(text).ok()?).cloned(),
+                },
+            }
+        }
+        scan.value().filter(|value| *value != Json::Null)
+    }
+
     /// What is at the path; `None` where there is nothing or null.
     pub(crate) fn find<'j>(&self, root: &'j Json) -> Option<&'j Json> {
         let found = self.0.iter().try_fold(root, |value, step| match (value, step) {
@@ -94,7 +110,7 @@ impl Path {
     }
 }
 
-/// Paths to all primitive values and arrays of them below a value.
+/// Paths to all primitive values, and arrays of nothing else, below a value.
 pub(crate) fn paths(root: &Json) -> Vec<String> {
     let mut found = Vec::new();
     collect(root, "$".to_owned(), &mut found);
@@ -114,7 +130,11 @@ fn collect(value: &Json, path: String, found: &mut Vec<String>) {
                 collect(field, path, found);
             }
         }
-        Json::Array(elements) => {
+        Json::Array(elements)
+            if elements
+                .iter()
+                .any(|element| matches!(element, Json::Array(_) | Json::Object(_))) =>
+        {
             for (index, element) in elements.iter().enumerate() {
                 collect(element, format!("{path}[{index}]"), found);
             }
@@ -132,7 +152,12 @@ mod tests {
     #[test]
     fn finds_what_a_path_names() {
         let json = Json::parse(r#"{"x":1,"y":[1,{"a.b":2},null],"f()":3}"#).unwrap();
-        let find = |path: &str| Path::parse(path).unwrap().find(&json).cloned();
+        let text = super::super::write::json_text(&json);
+        let find = |path: &str| {
+            let path = Path::parse(path).unwrap();
+            assert_eq!(path.find(&json).cloned(), path.find_in(&text));
+            path.find_in(&text)
+        };
         assert_eq!(find("$.x"), Some(Json::Long(1)));
         assert_eq!(find("$['y'][1]['a.b']"), Some(Json::Long(2)));
         assert_eq!(find("$.y[-3]"), Some(Json::Long(1)));

@@ -48,6 +48,64 @@ impl Json {
     }
 }
 
+/// Goes through a text without taking all of it apart.
+pub(super) struct Scan<'t>(Reader<'t>);
+
+impl<'t> Scan<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Scan(Reader {
+            text,
+            position: 0,
+            depth: 0,
+        })
+    }
+
+    /// Moves to the value of an object's field; `None` where there is no such object or field, or no JSON.
+    pub(super) fn field(&mut self, name: &str) -> Option<()> {
+        let reader = &mut self.0;
+        reader.space();
+        reader.expect(b'{').ok()?;
+        reader.space();
+        while reader.peek()? == b'"' {
+            let found = reader.string().ok()? == name;
+            reader.space();
+            reader.expect(b':').ok()?;
+            reader.space();
+            if found {
+                return Some(());
+            }
+            reader.skip()?;
+            reader.space();
+            reader.expect(b',').ok()?;
+            reader.space();
+        }
+        None
+    }
+
+    /// Moves to an array's element; `None` where there is no such array or element, or no JSON.
+    pub(super) fn element(&mut self, index: usize) -> Option<()> {
+        let reader = &mut self.0;
+        reader.space();
+        reader.expect(b'[').ok()?;
+        reader.space();
+        if reader.peek()? == b']' {
+            return None;
+        }
+        for _ in 0..index {
+            reader.skip()?;
+            reader.space();
+            reader.expect(b',').ok()?;
+            reader.space();
+        }
+        Some(())
+    }
+
+    /// The value that it stands before.
+    pub(super) fn value(&mut self) -> Option<Json> {
+        self.0.value().ok()
+    }
+}
+
 struct Reader<'t> {
     text: &'t str,
     position: usize,
@@ -157,6 +215,52 @@ impl<'t> Reader<'t> {
                 self.expect(b']')?;
                 return Ok(Json::Array(elements));
             }
+        }
+    }
+
+    /// Moves behind a value.
+    fn skip(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match self.peek()? {
+                b'"' => self.skip_string()?,
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.position += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.position += 1;
+                }
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth > 0 => {
+                    self.position += 1;
+                    continue;
+                }
+                b',' | b':' => return None,
+                _ => {
+                    let rest = self.rest().bytes();
+                    self.position += rest.take_while(|byte| !b",:]} \t\n\r".contains(byte)).count();
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Option<()> {
+        self.position += 1;
+        loop {
+            let plain = self
+                .rest()
+                .bytes()
+                .position(|byte| byte == b'"' || byte == b'\\')?;
+            self.position += plain;
+            if self.peek()? == b'"' {
+                self.position += 1;
+                return Some(());
+            }
+            self.position += 2;
         }
     }
 

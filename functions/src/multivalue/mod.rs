@@ -6,14 +6,14 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
 use arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
 use crate::array::{
     append, at, concat, contains, filtered, join, length, lists, offset_of, ordinal_of, overlap, prepend,
-    slice, span,
+    slice, span, values_of,
 };
 use crate::cast::to_type;
-use crate::function::{Call, Definition, Gives, defined, list_of};
+use crate::function::{Body, Call, Definition, Gives, defined, list_of};
 use crate::operand::Operand::{Any, ArrayOrScalar, Long, Text, Values};
 
 const FUNCTIONS: [Definition; 19] = [
@@ -26,12 +26,14 @@ const FUNCTIONS: [Definition; 19] = [
     }),
     Definition::new("mv_offset_of", &[ArrayOrScalar, Any], Gives::Long, offset_of),
     Definition::new("mv_ordinal_of", &[ArrayOrScalar, Any], Gives::Long, ordinal_of),
-    Definition::new("mv_contains", &[ArrayOrScalar, Any], Gives::Condition, contains),
+    Definition::new("mv_contains", &[ArrayOrScalar, Any], Gives::Condition, |call| {
+        with_null(call, contains)
+    }),
     Definition::new(
         "mv_overlap",
         &[ArrayOrScalar, ArrayOrScalar],
         Gives::Condition,
-        overlap,
+        |call| with_null(call, overlap),
     ),
     Definition::new("mv_append", &[ArrayOrScalar, Any], Gives::Values, append),
     Definition::new("mv_prepend", &[Any, ArrayOrScalar], Gives::Values, prepend),
@@ -80,6 +82,21 @@ const FUNCTIONS: [Definition; 19] = [
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     defined(FUNCTIONS)
+}
+
+/// The body over strings without a value as ones that hold NULL.
+fn with_null(call: &Call<'_>, body: Body) -> Result<ArrayRef> {
+    let mut arguments = call.arguments.to_vec();
+    for (position, argument) in arguments.iter_mut().enumerate() {
+        // What is looked for in a string may be a plain value.
+        if position == 0 || call.name == "mv_overlap" {
+            *argument = ColumnarValue::Array(values_of(&lists(call, position)?)?);
+        }
+    }
+    body(&Call {
+        arguments: &arguments,
+        ..*call
+    })
 }
 
 fn texts_of(call: &Call<'_>, position: usize) -> Result<ArrayRef> {

@@ -21,18 +21,14 @@ pub(super) const FUNCTIONS: [Definition; 5] = [
         each(call, |value, _| value, |value, _| value.floor())
     }),
     Definition::new("round", &[Number], Gives::First, |call| {
-        each(
-            call,
-            |value, digits| whole(value, digits, half_up),
-            |value, digits| round(value, digits),
-        )
+        each(call, |value, digits| whole(value, digits, half_up), round)
     })
     .or(&[Long]),
     Definition::new("truncate", &[Number], Gives::First, |call| {
         each(
             call,
             |value, digits| whole(value, digits, |value, unit| value / unit * unit),
-            |value, digits| truncate(value, digits),
+            truncate,
         )
     })
     .or(&[Long])

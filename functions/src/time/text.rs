@@ -9,14 +9,14 @@ use datafusion::common::{Result, exec_err};
 use super::joda::Pattern;
 use super::{parse_iso, times_of, zone};
 use crate::function::{Call, Definition, Gives};
-use crate::operand::Operand::{Text, Time};
+use crate::operand::Operand::{ProperText, Text, Time};
 
 /// How TIME_FORMAT writes without a pattern.
 const ISO: &str = "yyyy-MM-dd'T'HH:mm:ss.SSSZZ";
 const ISO_UTC: &str = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'";
 
 pub(super) const FUNCTIONS: [Definition; 2] = [
-    Definition::new("time_parse", &[Text], Gives::Time, parse).or(&[Text, Text]),
+    Definition::new("time_parse", &[ProperText], Gives::Time, parse).or(&[Text, Text]),
     Definition::new("time_format", &[Time], Gives::Text, format).or(&[Text, Text]),
 ];
 

@@ -5,16 +5,17 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::InList;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result, plan_err};
+use datafusion::logical_expr::expr::{AggregateFunction, InList};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, LogicalPlan, Operator, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
 use datafusion::scalar::ScalarValue;
 use sarsen_functions::number_text;
-use sarsen_functions::operand::is_text;
+use sarsen_functions::operand::{is_text, sql_name};
+use sarsen_functions::types::is_json;
 
 #[derive(Debug)]
 pub struct DruidComparisons;
@@ -31,6 +32,21 @@ impl AnalyzerRule for DruidComparisons {
 
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::Join(join) = &plan {
+        for (left, _) in &join.on {
+            check_join(&left.get_type(&schema)?)?;
+        }
+        if let Some(filter) = &join.filter {
+            filter.apply(|expr| {
+                if let Expr::BinaryExpr(binary) = expr
+                    && binary.op == Operator::Eq
+                {
+                    check_join(&binary.left.get_type(&schema)?)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+    }
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
@@ -43,6 +59,29 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(binary) => comparison(binary, schema),
         Expr::InList(list) => in_list(list, schema),
+        Expr::Like(like) => self::like(like, schema),
+        Expr::Between(between) => {
+            let found = between.expr.get_type(schema)?;
+            if is_json(&found) {
+                let name = if between.negated { "NOT BETWEEN" } else { "BETWEEN" };
+                let (low, high) = (between.low.get_type(schema)?, between.high.get_type(schema)?);
+                return plan_err!(
+                    "Cannot apply '{name} ASYMMETRIC' to arguments of type '<{}> {name} ASYMMETRIC <{}> AND <{}>'",
+                    sql_name(&found),
+                    sql_name(&low),
+                    sql_name(&high)
+                );
+            }
+            Ok(Transformed::no(Expr::Between(between)))
+        }
+        Expr::InSubquery(subquery) => {
+            check_join(&subquery.expr.get_type(schema)?)?;
+            Ok(Transformed::no(Expr::InSubquery(subquery)))
+        }
+        Expr::AggregateFunction(function) => {
+            check_aggregate(&function, schema)?;
+            Ok(Transformed::no(Expr::AggregateFunction(function)))
+        }
         other => Ok(Transformed::no(other)),
     }
 }
@@ -88,6 +127,9 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
 }
 
 fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality: bool) -> (Expr, Expr) {
+    if let Some(typed) = typed_value(&text, number_type) {
+        return (typed, number);
+    }
     match &number {
         Expr::Literal(value, _) if is_equality && !matches!(text, Expr::Literal(..)) => {
             match number_text(value) {
@@ -97,6 +139,22 @@ fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality
         }
         _ => (cast(text, number_type.clone()), number),
     }
+}
+
+/// JSON_VALUE without RETURNING takes the type of what it is compared with.
+fn typed_value(expr: &Expr, number_type: &DataType) -> Option<Expr> {
+    let Expr::ScalarFunction(function) = expr else {
+        return None;
+    };
+    if function.func.name() != "json_value" {
+        return None;
+    }
+    let name = if number_type.is_integer() {
+        "__json_value_long"
+    } else {
+        "__json_value_double"
+    };
+    sarsen_functions::call(name, function.args.clone())
 }
 
 fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -118,4 +176,59 @@ fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
     } else {
         Transformed::no(list)
     })
+}
+
+/// LIKE reads numbers and times as the texts that CAST makes of them.
+fn like(mut like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let found = like.expr.get_type(schema)?;
+    if is_json(&found) || matches!(found, DataType::List(_)) {
+        let name = if like.negated { "NOT LIKE" } else { "LIKE" };
+        return plan_err!(
+            "Cannot apply '{name}' to arguments of type '{name}(<{}>, <CHAR({})>)'",
+            sql_name(&found),
+            match like.pattern.as_ref() {
+                Expr::Literal(pattern, _) => pattern
+                    .try_as_str()
+                    .flatten()
+                    .map_or(1, |text| text.chars().count()),
+                _ => 1,
+            }
+        );
+    }
+    if is_text(&found) || found.is_nested() || found.is_null() {
+        return Ok(Transformed::no(Expr::Like(like)));
+    }
+    like.expr = Box::new(cast(*like.expr, DataType::Utf8View));
+    Ok(Transformed::yes(Expr::Like(like)))
+}
+
+/// Druid joins, and looks into subqueries, by plain values.
+fn check_join(key: &DataType) -> Result<()> {
+    if is_json(key) || matches!(key, DataType::List(_)) {
+        return plan_err!(
+            "Cannot join when the join condition has column of type [{}]",
+            sql_name(key)
+        );
+    }
+    Ok(())
+}
+
+/// Arrays and JSON have no least and no greatest value, and no sum.
+fn check_aggregate(function: &AggregateFunction, schema: &DFSchema) -> Result<()> {
+    let name = function.func.name();
+    let Some(argument) = function.params.args.first() else {
+        return Ok(());
+    };
+    if !matches!(name, "min" | "max" | "sum" | "avg") {
+        return Ok(());
+    }
+    let found = argument.get_type(schema)?;
+    if is_json(&found) || matches!(found, DataType::List(_)) {
+        return plan_err!(
+            "Aggregation [{}] does not support type [{}]",
+            name.to_uppercase(),
+            sql_name(&found)
+        );
+    }
+    Ok(())
 }

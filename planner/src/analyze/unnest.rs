@@ -95,7 +95,15 @@ fn below(plan: &LogicalPlan, outer: &Arc<LogicalPlan>, nulls: Option<NullHandlin
             let input = below(&node.input, outer, nulls)?;
             let mut exprs = columns(outer);
             for expr in &node.expr {
-                exprs.push(local(expr.clone())?);
+                let expr = local(expr.clone())?;
+                let name = expr.schema_name().to_string();
+                // The other side's column of that name stays the only one until the join's names are given.
+                let is_taken = outer.schema().fields().iter().any(|field| *field.name() == name);
+                exprs.push(if is_taken {
+                    expr.unalias().alias(format!("__unnested.{name}"))
+                } else {
+                    expr
+                });
             }
             LogicalPlanBuilder::from(input).project(exprs)?.build()
         }

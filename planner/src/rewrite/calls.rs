@@ -3,25 +3,27 @@
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, TimezoneInfo,
-    TrimWhereField,
+    TrimWhereField, Value,
 };
 
-use super::{call, number, text};
+use super::{Clock, call, number, text};
 
 /// The plain call that `expr` stands for; `None` for everything else.
-pub(super) fn plain(expr: &Expr, statement_time_ms: i64) -> Option<Expr> {
+pub(super) fn plain(expr: &Expr, clock: &Clock) -> Option<Expr> {
     match expr {
         Expr::Floor {
             expr,
             field: CeilFloorKind::DateTimeField(unit),
-        } => border("time_floor", "floor", expr, unit),
+        } => border("time_floor", "floor", expr, unit, clock),
         Expr::Ceil {
             expr,
             field: CeilFloorKind::DateTimeField(unit),
-        } => border("time_ceil", "ceil", expr, unit),
-        Expr::Extract { field, expr, .. } => Some(call(
+        } => border("time_ceil", "ceil", expr, unit, clock),
+        Expr::Extract { field, expr, .. } => Some(in_zone(
             "time_extract",
             vec![expr.as_ref().clone(), text(&field.to_string())],
+            2,
+            clock,
         )),
         Expr::Position { expr, r#in } => Some(call(
             "position",
@@ -61,7 +63,10 @@ pub(super) fn plain(expr: &Expr, statement_time_ms: i64) -> Option<Expr> {
             array: false,
             format: None,
         } => Some(call("time_floor", vec![as_time(expr), text("P1D")])),
-        Expr::Function(function) => function_call(function, statement_time_ms),
+        Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("PI") => {
+            Some(call("pi", Vec::new()))
+        }
+        Expr::Function(function) => function_call(function, clock),
         _ => None,
     }
 }
@@ -76,11 +81,38 @@ fn as_time(expr: &Expr) -> Expr {
     }
 }
 
-fn border(of_time: &str, of_number: &str, argument: &Expr, unit: &DateTimeField) -> Option<Expr> {
+fn border(
+    of_time: &str,
+    of_number: &str,
+    argument: &Expr,
+    unit: &DateTimeField,
+    clock: &Clock,
+) -> Option<Expr> {
     if matches!(unit, DateTimeField::NoDateTime) {
         return Some(call(of_number, vec![argument.clone()]));
     }
-    Some(call(of_time, vec![argument.clone(), text(period(unit)?)]))
+    let arguments = vec![argument.clone(), text(period(unit)?)];
+    Some(in_zone(of_time, arguments, 3, clock))
+}
+
+/// A call whose argument at `position` is the zone, where it is not given.
+fn in_zone(name: &str, mut arguments: Vec<Expr>, position: usize, clock: &Clock) -> Expr {
+    if let Some(zone) = &clock.zone
+        && arguments.len() <= position
+    {
+        arguments.resize(position, Expr::Value(Value::Null.into()));
+        arguments.push(text(zone));
+    }
+    call(name, arguments)
+}
+
+/// Position of the zone among the arguments of a function of times.
+fn zone_position(name: &str) -> Option<usize> {
+    Some(match name {
+        "TIME_FLOOR" | "TIME_CEIL" | "TIME_SHIFT" => 3,
+        "TIME_EXTRACT" | "TIME_PARSE" | "TIME_FORMAT" => 2,
+        _ => return None,
+    })
 }
 
 fn period(unit: &DateTimeField) -> Option<&'static str> {
@@ -111,9 +143,14 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     list.args.iter().map(expr).collect()
 }
 
-fn function_call(function: &Function, statement_time_ms: i64) -> Option<Expr> {
+fn function_call(function: &Function, clock: &Clock) -> Option<Expr> {
+    let statement_time_ms = clock.statement_time_ms;
     let name = function.name.to_string().to_uppercase();
     let arguments = arguments(function)?;
+    if let (Some(position), Some(_)) = (zone_position(&name), &clock.zone) {
+        let arguments = arguments.into_iter().cloned().collect();
+        return Some(in_zone(&name, arguments, position, clock));
+    }
     match (name.as_str(), arguments.as_slice()) {
         ("MOD", [left, right]) => {
             let nested = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));

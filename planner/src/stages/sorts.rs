@@ -30,7 +30,7 @@ impl StageBuilder<'_> {
                 ..sorted
             });
         }
-        let sorted = self.close_sorted(merge.input(), merge.expr(), RangeTarget::MaxCount(1))?;
+        let sorted = self.close_sorted(merge.input(), merge.expr(), RangeTarget::MaxCount(1), Self::open)?;
         let columns = merge.input().schema().fields().len();
         let (open, shuffle) = sorted;
         let read = self.close_and_read(open, shuffle, Delivery::Partitioned)?;
@@ -43,12 +43,13 @@ impl StageBuilder<'_> {
         input: &Arc<dyn ExecutionPlan>,
         order: &LexOrdering,
         target: RangeTarget,
+        open: impl FnOnce(&mut Self, &Arc<dyn ExecutionPlan>) -> Result<Open>,
     ) -> Result<(Open, ShuffleSpec)> {
         let unsorted = match input.downcast_ref::<SortExec>() {
             Some(sort) if sort.fetch().is_none() => sort.input(),
             _ => input,
         };
-        let child = self.open(unsorted)?;
+        let child = open(self, unsorted)?;
         let (child, key) = order_key(child, order)?;
         Ok((
             child,
@@ -77,8 +78,13 @@ impl StageBuilder<'_> {
         } else {
             return Ok(None);
         };
-        self.close_sorted(input, order, RangeTarget::MaxCount(partitions.max(1)))
-            .map(Some)
+        self.close_sorted(
+            input,
+            order,
+            RangeTarget::MaxCount(partitions.max(1)),
+            Self::open_root,
+        )
+        .map(Some)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn read(
         records.window.align(range)?;
     }
     let mut builder = Columns::new(&columns, request.batch_rows);
-    while records.window.is_within(range) && records.next()? {
+    while records.starts_within(range)? && records.next()? {
         if records.is_blank() {
             continue;
         }
@@ -118,6 +118,18 @@ impl Records {
             ends: vec![0; 64],
             count: 0,
             rows: 0,
+        }
+    }
+
+    /// Whether the next record begins in `range`. What stands between it and the one before (the rest of a line end,
+    /// empty lines) belongs to no record.
+    fn starts_within(&mut self, range: Option<(u64, u64)>) -> Result<bool, StorageError> {
+        loop {
+            match self.window.available().first() {
+                Some(b'\n' | b'\r') => self.window.take(1),
+                None if self.window.more()? => {}
+                _ => return Ok(self.window.is_within(range)),
+            }
         }
     }
 

@@ -171,8 +171,8 @@ fn rows_that_do_not_parse_are_named_and_counted() {
         max_parse_exceptions: max,
         ..Reading::inline(text, JSON, "l:long")
     };
-    assert!(read(0).error().contains("(max = 0)"));
-    assert!(read(1).error().contains("(max = 1)"));
+    assert!(read(0).error().contains("(max = 1)"));
+    assert!(read(2).error().contains("(max = 2)"));
     for max in [3, -1] {
         let read = read(max).read().unwrap();
         assert_eq!(read.rows, ["1", "4"]);
@@ -183,7 +183,7 @@ fn rows_that_do_not_parse_are_named_and_counted() {
             "{texts:?}"
         );
         assert!(
-            texts[1].starts_with("Unable to parse row [nope] (Path: inline data, Record: 3, Line: 3)"),
+            texts[1].starts_with("Unable to parse row [nope] (Path: inline data, Record: 2, Line: 3)"),
             "{texts:?}"
         );
     }

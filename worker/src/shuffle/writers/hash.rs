@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{BatchCoalescer, take_record_batch};
+use arrow::compute::{BatchCoalescer, concat_batches, take_record_batch};
 use datafusion::common::Result;
 use sarsen_engine::key::{KeyEncoder, hash_partition};
 
@@ -74,7 +74,11 @@ impl HashWriter {
     pub(super) fn finish(&mut self) -> Result<()> {
         for partition in &mut self.partitions {
             partition.coalescer.finish_buffered_batch()?;
-            keep_completed(&self.context, partition)?;
+            while let Some(batch) = partition.coalescer.next_completed_batch() {
+                // It has room for a whole block, whatever is in it.
+                let fitting = concat_batches(&batch.schema(), [&RecordBatch::new_empty(batch.schema()), &batch])?;
+                keep(&self.context, partition, &fitting)?;
+            }
         }
         Ok(())
     }
@@ -95,9 +99,14 @@ impl HashWriter {
 
 fn keep_completed(context: &WriterContext, partition: &mut HashPartition) -> Result<()> {
     while let Some(batch) = partition.coalescer.next_completed_batch() {
-        for piece in pieces(&batch) {
-            partition.run.blocks.push(context.blocks.put(piece)?);
-        }
+        keep(context, partition, &batch)?;
+    }
+    Ok(())
+}
+
+fn keep(context: &WriterContext, partition: &mut HashPartition, batch: &RecordBatch) -> Result<()> {
+    for piece in pieces(batch) {
+        partition.run.blocks.push(context.blocks.put(piece)?);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Sketches of Apache DataSketches.
+//! APPROX_COUNT_DISTINCT.
 
 use std::hash::{Hash, Hasher};
 use std::mem::size_of_val;
@@ -11,7 +11,9 @@ use arrow::datatypes::{
 };
 use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility,
+};
 use datafusion::scalar::ScalarValue;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 
@@ -34,7 +36,7 @@ impl ApproxCountDistinct {
     fn new() -> Self {
         let aliases = ["approx_count_distinct_ds_hll", "approx_count_distinct_builtin"];
         ApproxCountDistinct {
-            signature: Signature::any(1, Volatility::Immutable),
+            signature: Signature::one_of([1, 2, 3].map(TypeSignature::Any).to_vec(), Volatility::Immutable),
             aliases: aliases.map(str::to_owned).to_vec(),
         }
     }
@@ -114,9 +116,12 @@ impl HllAccumulator {
 
 impl Accumulator for HllAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let [values] = values else {
-            return exec_err!("APPROX_COUNT_DISTINCT takes one argument");
+        let Some(values) = values.first() else {
+            return exec_err!("APPROX_COUNT_DISTINCT takes an argument");
         };
+        if values.data_type() == &DataType::Binary {
+            return self.merge_batch(std::slice::from_ref(values));
+        }
         // Java's sketches see doubles with one zero and one NaN.
         let double = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
         match values.data_type() {
