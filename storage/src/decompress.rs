@@ -21,7 +21,7 @@ const MAGIC: &[(&[u8], Compression)] = &[
     (b"\xff\x06\x00\x00sNaPpY", Compression::Snappy),
 ];
 
-const MAGIC_BYTES: u64 = 10;
+pub(crate) const MAGIC_BYTES: u64 = 10;
 
 impl Compression {
     /// By the end of a file's name.

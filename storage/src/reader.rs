@@ -9,6 +9,7 @@ mod delimited;
 mod json;
 mod parquet;
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,9 +22,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::StorageError;
+use crate::decompress::{Compression, MAGIC_BYTES};
 use crate::format::{FormatKind, InputFormat};
 use crate::signature::{DruidType, Signature};
-use crate::source::{InputSource, InputSplit, SourceContext};
+use crate::source::{InputSource, InputSplit, Opened, SourceContext, open};
 
 /// What is read, and how.
 #[derive(Debug, Clone)]
@@ -216,7 +218,13 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
 
 /// Whether a local file's first bytes are those of a compressed one.
 fn is_compressed(request: &ReadRequest, runtime: &Handle) -> Result<bool, StorageError> {
-    let opened = open(&request.source, &request.split.location, 0, &request.context, runtime)?;
+    let opened = open(
+        &request.source,
+        &request.split.location,
+        0,
+        &request.context,
+        runtime,
+    )?;
     let Opened::Local(file) = opened else {
         return Ok(false);
     };

@@ -76,7 +76,8 @@ impl HashWriter {
             partition.coalescer.finish_buffered_batch()?;
             while let Some(batch) = partition.coalescer.next_completed_batch() {
                 // It has room for a whole block, whatever is in it.
-                let fitting = concat_batches(&batch.schema(), [&RecordBatch::new_empty(batch.schema()), &batch])?;
+                let fitting =
+                    concat_batches(&batch.schema(), [&RecordBatch::new_empty(batch.schema()), &batch])?;
                 keep(&self.context, partition, &fitting)?;
             }
         }
