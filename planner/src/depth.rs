@@ -62,7 +62,9 @@ fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
             levels.pop();
         }
         let Some(chain) = levels.last_mut() else { continue };
-        if let Some("AND" | "OR" | "NOT" | "JOIN" | "UNION" | "INTERSECT" | "EXCEPT") = word_of(token).as_deref() {
+        if let Some("AND" | "OR" | "NOT" | "JOIN" | "UNION" | "INTERSECT" | "EXCEPT") =
+            word_of(token).as_deref()
+        {
             chain.logical += 1;
             chain.arithmetic = 0;
         }
