@@ -94,6 +94,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         spill_dir: None,
         extern_allow: Vec::new(),
         members: Vec::new(),
+        etcd: None,
+        advertise: None,
         leader: None,
     };
     let controller = sarsen_controller::Options {

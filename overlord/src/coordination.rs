@@ -1,8 +1,9 @@
-//! Who takes part and who leads, behind one interface. Implementations: [`Heartbeats`], which believes what it hears, and
-//! [`Fixed`], which believes what it was configured with.
+//! Who takes part and who leads, behind one interface. Implementations: [`Heartbeats`], which believes what it hears,
+//! [`Fixed`], which believes what it was configured with, and [`Elected`], which hears and is told by an election who leads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sarsen_proto::v1;
@@ -23,8 +24,18 @@ pub trait Coordination: Debug + Send {
     /// A node is not a member any more.
     fn forget(&mut self, node: &NodeId);
 
-    /// Address of the Overlord that leads; `None` when it is this one.
-    fn other_leader(&self) -> Option<&str>;
+    /// Who leads.
+    fn leader(&self) -> Leader;
+}
+
+/// Who leads, as far as this Overlord knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Leader {
+    #[default]
+    Nobody,
+    Ours,
+    /// The one at this address.
+    Other(String),
 }
 
 /// Why a node may not take part.
@@ -73,8 +84,8 @@ impl Coordination for Heartbeats {
         self.heard.remove(node);
     }
 
-    fn other_leader(&self) -> Option<&str> {
-        None
+    fn leader(&self) -> Leader {
+        Leader::Ours
     }
 }
 
@@ -117,8 +128,57 @@ impl Coordination for Fixed {
 
     fn forget(&mut self, _: &NodeId) {}
 
-    fn other_leader(&self) -> Option<&str> {
-        self.leader.as_deref()
+    fn leader(&self) -> Leader {
+        self.leader.clone().map_or(Leader::Ours, Leader::Other)
+    }
+}
+
+/// Membership by heartbeats, leadership by an election among several Overlords.
+#[derive(Debug)]
+pub struct Elected {
+    heartbeats: Heartbeats,
+    leadership: Leadership,
+}
+
+/// What an election has found; shared with who runs it.
+#[derive(Debug, Clone, Default)]
+pub struct Leadership(Arc<Mutex<Leader>>);
+
+impl Leadership {
+    pub fn get(&self) -> Leader {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, leader: Leader) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+    }
+}
+
+impl Elected {
+    /// Led by whoever `leadership` says.
+    pub fn new(leadership: Leadership) -> Self {
+        Elected {
+            heartbeats: Heartbeats::default(),
+            leadership,
+        }
+    }
+}
+
+impl Coordination for Elected {
+    fn alive(&mut self, node: &v1::Node, now: Instant) -> Result<(), Refusal> {
+        self.heartbeats.alive(node, now)
+    }
+
+    fn gone(&mut self, known: &[NodeId], now: Instant) -> Vec<NodeId> {
+        self.heartbeats.gone(known, now)
+    }
+
+    fn forget(&mut self, node: &NodeId) {
+        self.heartbeats.forget(node);
+    }
+
+    fn leader(&self) -> Leader {
+        self.leadership.get()
     }
 }
 
@@ -152,7 +212,7 @@ mod tests {
     #[test]
     fn a_fixed_leader_is_named() {
         let fixed = Fixed::new([], Some("10.0.0.1:8081".to_owned()));
-        assert_eq!(fixed.other_leader(), Some("http://10.0.0.1:8081"));
-        assert_eq!(Heartbeats::default().other_leader(), None);
+        assert_eq!(fixed.leader(), Leader::Other("http://10.0.0.1:8081".to_owned()));
+        assert_eq!(Heartbeats::default().leader(), Leader::Ours);
     }
 }

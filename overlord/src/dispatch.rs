@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::handler::completion::SYNCHRONOUS_KEPT;
 use crate::ids::{NodeId, TaskId};
-use crate::metadata::TaskEnd;
+use crate::metadata::{StoreError, TaskEnd};
 use crate::overlord::Overlord;
 use crate::queue::{self, Dispatch, Failure};
 use crate::state::Phase;
@@ -207,6 +207,9 @@ impl Overlord {
         }
         while let Err(error) = self.store.finish_task(&task, None, &end).await {
             tracing::error!(%task, %error, "cannot write a task's end, will try again");
+            if matches!(error, StoreError::Fenced { .. }) {
+                return;
+            }
             tokio::select! {
                 () = tokio::time::sleep(STORE_PAUSE) => {}
                 () = self.shutdown.cancelled() => return,

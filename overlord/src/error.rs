@@ -1,5 +1,6 @@
 //! What can go wrong with the process, and with one request.
 
+use sarsen_proto::leader::LEADER_HEADER;
 use tonic::{Code, Status};
 
 use crate::coordination::Refusal;
@@ -54,6 +55,8 @@ pub enum RequestError {
     Refused(#[from] Refusal),
     #[error("this Overlord does not lead; {leader} does")]
     NotLeader { leader: String },
+    #[error("no Overlord leads yet")]
+    NoLeader,
     #[error("the metadata store failed: {0}")]
     Store(StoreError),
     #[error("deep storage failed: {0}")]
@@ -87,9 +90,16 @@ impl From<RequestError> for Status {
             RequestError::Store(_)
             | RequestError::Reports(_)
             | RequestError::ShuttingDown
-            | RequestError::NotLeader { .. } => Code::Unavailable,
+            | RequestError::NotLeader { .. }
+            | RequestError::NoLeader => Code::Unavailable,
             RequestError::Internal(_) => Code::Internal,
         };
-        Status::new(code, error.to_string())
+        let mut status = Status::new(code, error.to_string());
+        if let RequestError::NotLeader { leader } = &error
+            && let Ok(leader) = leader.parse()
+        {
+            status.metadata_mut().insert(LEADER_HEADER, leader);
+        }
+        status
     }
 }

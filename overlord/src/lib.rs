@@ -9,6 +9,7 @@
 
 pub mod coordination;
 mod dispatch;
+mod election;
 mod error;
 mod handler;
 pub mod ids;

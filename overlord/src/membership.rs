@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sarsen_proto::v1;
 
-use crate::coordination::{Coordination, Heartbeats, Refusal};
+use crate::coordination::{Coordination, Heartbeats, Leader, Refusal};
 use crate::ids::NodeId;
 use crate::slots::WorkerNode;
 
@@ -91,6 +91,11 @@ impl Members {
         self.take(|id, _| gone.contains(id))
     }
 
+    /// Forgets all nodes: those that live will be heard of again.
+    pub fn clear(&mut self) {
+        self.take(|_, _| true);
+    }
+
     fn take(&mut self, gone: impl Fn(&NodeId, &Member) -> bool) -> Vec<v1::Node> {
         let taken: Vec<(NodeId, Member)> = self.nodes.extract_if(|id, member| gone(id, member)).collect();
         let forgotten = taken.into_iter().map(|(id, member)| {
@@ -100,9 +105,9 @@ impl Members {
         forgotten.collect()
     }
 
-    /// Address of the Overlord that leads; `None` when it is this one.
-    pub fn other_leader(&self) -> Option<&str> {
-        self.coordination.other_leader()
+    /// Which Overlord leads.
+    pub fn leader(&self) -> Leader {
+        self.coordination.leader()
     }
 
     /// All live nodes, by role and address.

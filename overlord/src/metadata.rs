@@ -77,7 +77,20 @@ impl Store {
             .await?;
         tx.commit().await?;
         self.term.store(term, Ordering::SeqCst);
+        // Another Overlord may have published since this one opened the store.
+        self.warm_catalog().await?;
         Ok(uint(term))
+    }
+
+    /// Whether the term is still the one under which this process began to lead.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn leads(&self) -> Result<bool, StoreError> {
+        let current: i64 = sqlx::query_scalar("SELECT term FROM leadership")
+            .fetch_one(&self.reader)
+            .await?;
+        Ok(current == self.term.load(Ordering::SeqCst))
     }
 
     /// A transaction that holds the write lock from its start, so that what it reads stays true until it commits.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_proto::directory::Directory;
 
 use crate::coordination::{Coordination, Fixed, Heartbeats};
 use crate::error::OverlordError;
@@ -30,6 +31,13 @@ pub struct Options {
     /// Address of the Overlord that leads, where that is another one: this one refuses every call and names it.
     #[arg(long, env = "SARSEN_LEADER")]
     pub leader: Option<String>,
+    /// Several Overlords elect the one that leads in etcd: etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]. They
+    /// share a PostgreSQL metadata store and deep storage; other roles take the same address as their --overlord.
+    #[arg(long, env = "SARSEN_ETCD", conflicts_with_all = ["members", "leader"])]
+    pub etcd: Option<String>,
+    /// Where others reach this Overlord, http://HOST:PORT [default: where it listens].
+    #[arg(long, env = "SARSEN_ADVERTISE")]
+    pub advertise: Option<String>,
     /// Accepted by every role; the Overlord needs little.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,
@@ -49,6 +57,21 @@ impl Options {
         } else {
             Box::new(Fixed::new(self.members.iter().cloned(), self.leader.clone()))
         }
+    }
+
+    /// The directory in which Overlords elect one of them.
+    ///
+    /// # Errors
+    /// [`OverlordError::Setting`] when its address is malformed.
+    pub fn directory(&self) -> Result<Option<Directory>, OverlordError> {
+        let Some(address) = &self.etcd else {
+            return Ok(None);
+        };
+        let directory = Directory::parse(address).ok_or_else(|| OverlordError::Setting {
+            setting: "--etcd",
+            reason: "expected etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]".to_owned(),
+        })?;
+        Ok(Some(directory))
     }
 
     /// Where the metadata store is.

@@ -8,10 +8,13 @@ use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_server::{Overlord as OverlordRpc, OverlordServer};
 use sarsen_proto::version::CheckVersion;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::coordination::{Elected, Leader, Leadership};
+use crate::election::Candidate;
 use crate::error::{OverlordError, RequestError};
 use crate::membership::Members;
 use crate::metadata::Store;
@@ -53,16 +56,23 @@ pub async fn start(
         path: folder.display().to_string(),
         reason: error.to_string(),
     })?;
-    let members = Members::new(options.coordination());
-    match members.other_leader() {
-        Some(leader) => tracing::info!(leader, "follows another Overlord"),
-        None => {
-            let term = store.lead().await.map_err(opening)?;
-            tracing::info!(term, "leads");
-        }
+    let leadership = Leadership::default();
+    let directory = options.directory()?;
+    let members = Members::new(match &directory {
+        Some(_) => Box::new(Elected::new(leadership.clone())),
+        None => options.coordination(),
+    });
+    if members.leader() == Leader::Ours {
+        let term = store.lead().await.map_err(opening)?;
+        tracing::info!(term, "leads");
     }
-    let next_seq = store.next_seq().await.map_err(opening)?;
-    let open = store.open_tasks().await.map_err(opening)?;
+    let (next_seq, open) = match members.leader() {
+        Leader::Ours => (
+            store.next_seq().await.map_err(opening)?,
+            store.open_tasks().await.map_err(opening)?,
+        ),
+        Leader::Nobody | Leader::Other(_) => (0, Vec::new()),
+    };
     let (address, binding) = network
         .bind(&options.grpc_addr)
         .await
@@ -85,6 +95,16 @@ pub async fn start(
     ));
     let routes = routes.routes();
     overlord.tracker.spawn(Arc::clone(&overlord).sweep());
+    if let Some(directory) = directory {
+        let candidate = Candidate {
+            overlord: Arc::clone(&overlord),
+            directory,
+            leadership,
+            address: options.advertise.clone().unwrap_or_else(|| address.clone()),
+            superseded: Notify::new(),
+        };
+        overlord.tracker.spawn(candidate.run());
+    }
     let done = tokio::spawn(async move {
         let server = serve(binding, routes, shutdown.clone());
         tokio::pin!(server);
@@ -131,12 +151,10 @@ struct LeadsOrRefuses(Arc<Overlord>);
 
 impl tonic::service::Interceptor for LeadsOrRefuses {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        match self.0.state().members.other_leader() {
-            None => Ok(request),
-            Some(leader) => Err(RequestError::NotLeader {
-                leader: leader.to_owned(),
-            }
-            .into()),
+        match self.0.state().members.leader() {
+            Leader::Ours => Ok(request),
+            Leader::Other(leader) => Err(RequestError::NotLeader { leader }.into()),
+            Leader::Nobody => Err(RequestError::NoLeader.into()),
         }
     }
 }

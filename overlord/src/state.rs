@@ -141,6 +141,13 @@ impl State {
         state
     }
 
+    /// Forgets all, and starts again from the tasks that the store knows as not ended.
+    pub fn restart(&mut self, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) {
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        *self = State::restore(members, next_seq, open, now, now_ms);
+    }
+
     /// Adds a new task with its locks, or its place in the line for them.
     pub fn submit(&mut self, id: &TaskId, spec: v1::TaskSpec, now_ms: i64) {
         self.next_seq += 1;

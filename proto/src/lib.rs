@@ -4,6 +4,8 @@
 //! Deliberately absent: decisions. A message means what its comment in the `.proto` file says.
 
 mod convert;
+pub mod directory;
+pub mod leader;
 pub mod membership;
 mod repeat;
 pub mod transport;

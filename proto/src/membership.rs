@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::directory::Directory;
 use crate::transport::Network;
 use crate::v1;
 use crate::v1::overlord_client::OverlordClient;
@@ -28,11 +29,24 @@ pub fn overlord(
 /// Bytes of a message at the most: reports and catalogues are the large ones.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
-/// Sends heartbeats until `cancel`, and waits in between; an Overlord that is away or refuses is only logged.
+/// Sends heartbeats until `cancel`, and waits in between; an Overlord that is away or refuses is only logged. Where the
+/// Overlord is found in a directory, the node is in it too.
 pub async fn announce(network: Network, overlord_address: String, node: v1::Node, cancel: CancellationToken) {
+    match Directory::parse(&overlord_address) {
+        Some(directory) => {
+            tokio::join!(
+                directory.register(&node, &cancel),
+                beat(&network, &overlord_address, &node, &cancel)
+            );
+        }
+        None => beat(&network, &overlord_address, &node, &cancel).await,
+    }
+}
+
+async fn beat(network: &Network, overlord_address: &str, node: &v1::Node, cancel: &CancellationToken) {
     let mut was_known = false;
     while !cancel.is_cancelled() {
-        let answer = match overlord(&network, &overlord_address) {
+        let answer = match overlord(network, overlord_address) {
             Ok(mut client) => client
                 .heartbeat(v1::HeartbeatRequest {
                     node: Some(node.clone()),

@@ -16,7 +16,7 @@ pub type LayeredChannel = BoxCloneSyncService<http::Request<Body>, http::Respons
 /// A call that got no answer; its source is the transport's own error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct CallFailed(#[source] BoxError);
+pub struct CallFailed(#[source] pub(crate) BoxError);
 
 /// Pause before the first repetition; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -94,7 +94,7 @@ impl Policy<http::Request<Full<Bytes>>, http::Response<Body>, CallFailed> for Re
 
 /// Why a call is worth repeating: it did not get through, or the other side said that it is not there yet. A call that
 /// took too long is not.
-fn failure(result: &Result<http::Response<Body>, CallFailed>) -> Option<String> {
+pub(crate) fn failure(result: &Result<http::Response<Body>, CallFailed>) -> Option<String> {
     match result {
         Err(CallFailed(error)) if error.is::<tonic::TimeoutExpired>() => None,
         Err(CallFailed(error)) => Some(error.to_string()),

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::repeat::{LayeredChannel, once, repeating};
+use crate::directory::{Directory, ETCD};
+use crate::leader::{Overlords, following};
+use crate::repeat::{CallFailed, LayeredChannel, once, repeating};
 use crate::version::StampVersion;
 
 /// A channel whose calls carry our version, have a deadline and are repeated while the other side is away.
@@ -61,6 +63,10 @@ impl ChannelOptions {
 pub enum ConnectError {
     #[error("`{address}` is not an address: expected http://HOST:PORT")]
     BadAddress { address: String },
+    #[error(
+        "`{address}` is not a directory: expected etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]"
+    )]
+    BadDirectory { address: String },
     #[error("nothing listens at `{address}` in this process")]
     NoListener { address: String },
 }
@@ -75,7 +81,14 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Calls {
     Unary,
+    /// Unary calls that somebody else repeats.
+    Once,
     Streams,
+}
+
+/// Whether an address is that of several Overlords of which one leads.
+fn names_several(address: &str) -> bool {
+    address.contains(',') || address.starts_with(ETCD)
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +110,8 @@ impl Network {
         (address, PipeListener { receiver })
     }
 
-    /// A channel to `address` for unary calls. It connects when it is first used and again after a loss.
+    /// A channel to `address` for unary calls. It connects when it is first used and again after a loss. Several
+    /// addresses with commas between them, or a directory's, are those of Overlords of which one leads.
     ///
     /// # Errors
     /// [`ConnectError`] for a malformed address; an unreachable one shows only when the channel is used.
@@ -113,29 +127,56 @@ impl Network {
         self.shared(address, Calls::Streams)
     }
 
+    /// A channel to the Overlord that leads among several.
+    fn leader(&self, addresses: &str) -> Result<LayeredChannel, ConnectError> {
+        let overlords = if addresses.starts_with(ETCD) {
+            let directory = Directory::parse(addresses).ok_or_else(|| ConnectError::BadDirectory {
+                address: addresses.to_owned(),
+            })?;
+            Overlords::Told(directory.watch_leader())
+        } else {
+            let addresses = addresses.split(',').map(|address| address.trim().to_owned());
+            Overlords::Listed(addresses.filter(|address| !address.is_empty()).collect())
+        };
+        let inner = Arc::downgrade(&self.inner);
+        Ok(following(overlords, move |address| {
+            let network = Network {
+                inner: inner
+                    .upgrade()
+                    .ok_or_else(|| CallFailed("this process ends".into()))?,
+            };
+            network
+                .layered(address, Calls::Once)
+                .map_err(|error| CallFailed(error.into()))
+        }))
+    }
+
     /// Drops the connections to a process that is gone.
     pub fn forget(&self, address: &str) {
         self.lock().channels.retain(|(known, _), _| known != address);
     }
 
     fn shared(&self, address: &str, calls: Calls) -> Result<VersionedChannel, ConnectError> {
-        let key = (address.to_owned(), calls);
-        let mut inner = self.lock();
-        let channel = match inner.channels.get(&key) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = match calls {
-                    Calls::Unary => repeating(connect(&inner, address, &ChannelOptions::default())?),
-                    Calls::Streams => once(connect(&inner, address, &ChannelOptions::streaming())?),
-                };
-                inner.channels.insert(key, channel.clone());
-                channel
-            }
-        };
         Ok(tonic::service::interceptor::InterceptedService::new(
-            channel,
+            self.layered(address, calls)?,
             StampVersion,
         ))
+    }
+
+    fn layered(&self, address: &str, calls: Calls) -> Result<LayeredChannel, ConnectError> {
+        let key = (address.to_owned(), calls);
+        let mut inner = self.lock();
+        if let Some(channel) = inner.channels.get(&key) {
+            return Ok(channel.clone());
+        }
+        let channel = match calls {
+            Calls::Unary if names_several(address) => self.leader(address)?,
+            Calls::Unary => repeating(connect(&inner, address, &ChannelOptions::default())?),
+            Calls::Once => once(connect(&inner, address, &ChannelOptions::default())?),
+            Calls::Streams => once(connect(&inner, address, &ChannelOptions::streaming())?),
+        };
+        inner.channels.insert(key, channel.clone());
+        Ok(channel)
     }
 }
 

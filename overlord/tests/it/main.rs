@@ -7,6 +7,7 @@
     clippy::expect_used
 )]
 
+mod election;
 mod locks;
 mod place;
 mod queue;

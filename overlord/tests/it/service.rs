@@ -81,6 +81,8 @@ impl Cluster {
             spill_dir: None,
             members: members.iter().map(|member| (*member).to_owned()).collect(),
             leader: leader.map(str::to_owned),
+            etcd: None,
+            advertise: None,
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();
