@@ -8,10 +8,12 @@ use sqlparser::tokenizer::TokenWithSpan;
 use crate::check::place_of;
 use crate::error::Place;
 
-/// How DataFusion begins what it says of two operands that do not go together; the operation follows.
-const MESSAGES: [&str; 2] = [
+/// How DataFusion, and our functions in Calcite's words, begin what they say of two operands that do not go together;
+/// the operation follows.
+const MESSAGES: [&str; 3] = [
     "Cannot coerce arithmetic expression ",
     "Cannot infer common argument type for ",
+    "to arguments of type ",
 ];
 
 /// The place of the operation that `message` is about, where the query has only one with its operator.

@@ -1,5 +1,7 @@
 //! The report of a task.
 
+use sarsen_kernel::fault::{Fault, FaultReport};
+use sarsen_kernel::ids::QueryId;
 use sarsen_kernel::query::QueryKind;
 use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport, WorkerReport, WorkerReportState};
 use sarsen_proto::{DecodeError, from_kernel, v1};
@@ -14,17 +16,62 @@ use super::{counters, errors, iso, stages};
 /// When the message does not hold what it should.
 pub fn report(task_id: &str, report: &v1::Report) -> Result<Value, DecodeError> {
     let query: QueryReport = from_kernel(report.report.as_ref(), "Report", "report")?;
+    body(task_id, &query, report)
+}
+
+/// The same of a task of which no more is known than how it stands.
+///
+/// # Errors
+/// None.
+pub fn of_task(task: &v1::Task) -> Result<Value, DecodeError> {
+    let status = match task.state() {
+        v1::TaskState::Success => ReportStatus::Success,
+        v1::TaskState::Failed => ReportStatus::Failed,
+        _ => ReportStatus::Running,
+    };
+    let error = (status == ReportStatus::Failed).then(|| {
+        FaultReport::from(match task.error_message.starts_with("Canceled") {
+            true => Fault::Canceled {},
+            false => Fault::UnknownError {
+                message: task.error_message.clone(),
+            },
+        })
+    });
+    let started = task.started_ms > 0;
+    let query = QueryReport {
+        query_id: QueryId(task.task_id.clone()),
+        status,
+        start_ms: started.then_some(task.started_ms),
+        duration_ms: (started && task.duration_ms >= 0).then_some(task.duration_ms),
+        error,
+        warnings: Vec::new(),
+        kind: None,
+        stages: Vec::new(),
+        counters: Default::default(),
+        workers: Default::default(),
+        pending_tasks: 0,
+        running_tasks: 0,
+        result_signature: Vec::new(),
+        published_segments: None,
+        shard_spec: None,
+        segment_load: None,
+        inferred_signatures: Vec::new(),
+    };
+    body(&task.task_id, &query, &v1::Report::default())
+}
+
+fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {
     let mut payload = Map::new();
     if query.status == ReportStatus::Success && matches!(query.kind, Some(QueryKind::Select)) {
-        payload.insert("results".to_owned(), select_results(&query, report)?);
+        payload.insert("results".to_owned(), select_results(query, report)?);
     }
-    payload.insert("status".to_owned(), status(&query));
+    payload.insert("status".to_owned(), status(query));
     payload.insert(
         "stages".to_owned(),
         query
             .stages
             .iter()
-            .map(|stage| stages::stage(stage, &query))
+            .map(|stage| stages::stage(stage, query))
             .collect(),
     );
     let by_stage: Map<String, Value> = query

@@ -44,18 +44,35 @@ pub async fn status(State(app): State<App>, Path(task_id): Path<String>) -> Resu
 }
 
 pub async fn reports(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+    let found = get_report(&app, &task_id).await?;
+    let body = if found.report.is_some() {
+        report::report(&task_id, &found)
+    } else {
+        // No controller tells: the task waits for one, has lost it, or has ended between two questions.
+        let task = find(&app, &task_id).await?;
+        let now = get_report(&app, &task_id).await?;
+        if now.report.is_some() {
+            report::report(&task_id, &now)
+        } else {
+            report::of_task(&task)
+        }
+    };
+    let body = body.map_err(|error| ApiError::Internal {
+        message: error.to_string(),
+    })?;
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+async fn get_report(app: &App, task_id: &str) -> Result<v1::Report, ApiError> {
     let request = v1::TaskRequest {
-        task_id: task_id.clone(),
+        task_id: task_id.to_owned(),
     };
     let found = app
         .overlord()?
         .get_report(request)
         .await
-        .map_err(|status| ApiError::of_status(&status, &task_id))?;
-    let body = report::report(&task_id, &found.into_inner()).map_err(|error| ApiError::Internal {
-        message: error.to_string(),
-    })?;
-    Ok(json_response(StatusCode::OK, &body))
+        .map_err(|status| ApiError::of_status(&status, task_id))?;
+    Ok(found.into_inner())
 }
 
 /// The controller's log is its process' own; what a task has to say is in its report.

@@ -125,7 +125,7 @@ impl Records {
     /// empty lines) belongs to no record.
     fn starts_within(&mut self, range: Option<(u64, u64)>) -> Result<bool, StorageError> {
         loop {
-            match self.window.available().first() {
+            match self.window.available().first().copied() {
                 Some(b'\n' | b'\r') => self.window.take(1),
                 None if self.window.more()? => {}
                 _ => return Ok(self.window.is_within(range)),

@@ -84,14 +84,14 @@ fn is_wasteful(column: &ArrayRef) -> bool {
         DataType::Utf8View => {
             let views = column.as_string_view();
             (
-                views.data_buffers().iter().map(Buffer::len).sum::<usize>(),
+                views.data_buffers().iter().map(Buffer::capacity).sum::<usize>(),
                 views.total_buffer_bytes_used(),
             )
         }
         DataType::BinaryView => {
             let views = column.as_binary_view();
             (
-                views.data_buffers().iter().map(Buffer::len).sum::<usize>(),
+                views.data_buffers().iter().map(Buffer::capacity).sum::<usize>(),
                 views.total_buffer_bytes_used(),
             )
         }
