@@ -274,9 +274,11 @@ impl<'a> Query<'a> {
             avoid: lost.map(|life| life.node_id.clone()).collect(),
             partial: false,
         };
-        let environment = Arc::clone(&self.environment);
-        self.aside
-            .spawn(async move { Aside::Acquired(worker, incarnation, acquire(&environment, request).await) });
+        let (environment, slots) = (Arc::clone(&self.environment), self.task.slots.clone());
+        self.aside.spawn(async move {
+            let acquired = acquire(&environment, &slots, request).await;
+            Aside::Acquired(worker, incarnation, acquired)
+        });
     }
 
     fn connect(&mut self, worker: WorkerNumber, incarnation: Incarnation, node: &v1::Node) {

@@ -218,6 +218,7 @@ impl Controller for ControllerService {
         let tasks = tasks.iter().map(|(task_id, task)| v1::RunningTask {
             task_id: task_id.clone(),
             epoch: task.epoch,
+            workers: task.slots.nodes(),
         });
         Ok(Response::new(v1::RunningTasks {
             tasks: tasks.collect(),

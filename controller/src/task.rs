@@ -1,6 +1,7 @@
 //! One controller task: plans its query, then carries out what the kernel decides.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sarsen_kernel::controller::ControllerKernel;
@@ -48,6 +49,7 @@ pub type ReportRequest = oneshot::Sender<QueryReport>;
 #[derive(Debug, Clone)]
 pub struct TaskHandle {
     pub epoch: u64,
+    pub slots: Slots,
     cancel: CancellationToken,
     abandon: CancellationToken,
     reports: mpsc::Sender<ReportRequest>,
@@ -89,6 +91,7 @@ pub struct Task {
     /// An earlier controller had the task.
     pub resumed: bool,
     pub spec: v1::TaskSpec,
+    pub slots: Slots,
     pub cancel: CancellationToken,
     pub reports: mpsc::Receiver<ReportRequest>,
     abandon: CancellationToken,
@@ -105,8 +108,10 @@ pub fn create(
 ) -> (TaskHandle, Task) {
     let (sender, reports) = mpsc::channel(QUEUE);
     let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
+    let slots = Slots::default();
     let handle = TaskHandle {
         epoch,
+        slots: slots.clone(),
         cancel: cancel.clone(),
         abandon: abandon.clone(),
         reports: sender,
@@ -117,6 +122,7 @@ pub fn create(
         epoch,
         resumed,
         spec,
+        slots,
         cancel,
         reports,
         abandon,
@@ -180,8 +186,8 @@ impl Task {
     /// Prepares while it answers questions and heeds a cancellation.
     async fn prepare_answering(&mut self) -> Result<Prepared, FaultReport> {
         let (environment, spec) = (Arc::clone(&self.environment), self.spec.clone());
-        let (task_id, epoch) = (self.task_id.clone(), self.epoch);
-        let preparing = prepare(&environment, &spec, &task_id, epoch);
+        let (task_id, epoch, slots) = (self.task_id.clone(), self.epoch, self.slots.clone());
+        let preparing = prepare(&environment, &spec, &slots, &task_id, epoch);
         tokio::pin!(preparing);
         loop {
             tokio::select! {
@@ -238,6 +244,7 @@ fn error_text(error: &FaultReport) -> String {
 async fn prepare(
     environment: &TaskEnvironment,
     spec: &v1::TaskSpec,
+    slots: &Slots,
     task_id: &str,
     epoch: u64,
 ) -> Result<Prepared, Fault> {
@@ -271,7 +278,7 @@ async fn prepare(
         avoid: Vec::new(),
         partial: true,
     };
-    let assignments = acquire(environment, asked).await?;
+    let assignments = acquire(environment, slots, asked).await?;
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
     let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
     Ok(Prepared {
@@ -284,12 +291,30 @@ async fn prepare(
 /// Time that a task waits for worker slots before it gives up (Druid: TaskStartTimeout).
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The worker slots that a task holds: a later Overlord asks for them.
+#[derive(Debug, Clone, Default)]
+pub struct Slots(Arc<Mutex<HashMap<u32, String>>>);
+
+impl Slots {
+    /// Node ids by worker number.
+    pub fn nodes(&self) -> HashMap<u32, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, assignments: &[v1::WorkerAssignment]) {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = assignments.iter();
+        nodes.extend(given.filter_map(|given| Some((given.worker, given.node.as_ref()?.node_id.clone()))));
+    }
+}
+
 /// Asks for worker processes until there are some.
 ///
 /// # Errors
 /// `TaskStartTimeout` when none came free in time.
 pub async fn acquire(
     environment: &TaskEnvironment,
+    slots: &Slots,
     request: v1::AcquireWorkersRequest,
 ) -> Result<Vec<v1::WorkerAssignment>, Fault> {
     let asking = retry(u32::MAX, || {
@@ -302,7 +327,10 @@ pub async fn acquire(
     });
     let wanted = request.workers.len() as u64;
     match tokio::time::timeout(ACQUIRE_TIMEOUT, asking).await {
-        Ok(Ok(assignments)) => Ok(assignments),
+        Ok(Ok(assignments)) => {
+            slots.add(&assignments);
+            Ok(assignments)
+        }
         Ok(Err(status)) => Err(Fault::UnknownError {
             message: format!("no workers could be had: {}", status.message()),
         }),

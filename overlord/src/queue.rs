@@ -187,6 +187,9 @@ pub fn adopt(state: &mut State, node: &NodeId, address: &str, running: &[v1::Run
                 location: address.to_owned(),
             };
             entry.notify();
+            let workers = task.workers.iter();
+            let workers = workers.map(|(worker, node)| (*worker, NodeId::from(node.as_str())));
+            state.slots.hold(&id, workers);
             if entry.canceled {
                 adoption.canceled.push(id);
             }

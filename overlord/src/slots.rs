@@ -106,6 +106,12 @@ impl SlotTable {
         Some(kept)
     }
 
+    /// Takes note of slots that a task was given before this Overlord led.
+    pub fn hold(&mut self, task: &TaskId, workers: impl IntoIterator<Item = (u32, NodeId)>) {
+        let held = self.held.entry(task.clone()).or_default();
+        held.extend(workers);
+    }
+
     /// Slots that a task holds for other worker numbers than these.
     pub fn held_beside(&self, task: &TaskId, workers: &[u32]) -> u32 {
         let beside =

@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use sarsen_overlord::ids::{NodeId, TaskId};
 use sarsen_overlord::queue::{self, MAX_REDISPATCHES};
+use sarsen_overlord::slots::WorkerNode;
 use sarsen_overlord::state::{Phase, State};
 use sarsen_proto::v1;
 
@@ -92,14 +93,23 @@ fn a_controller_that_was_thought_dead_takes_its_task_up_again() {
         v1::RunningTask {
             task_id: task.as_str().into(),
             epoch: 1,
+            workers: [(0, "w".to_owned()), (1, "w".to_owned())].into(),
         },
         v1::RunningTask {
             task_id: "query-unknown".into(),
             epoch: 1,
+            workers: Default::default(),
         },
     ];
     let adoption = queue::adopt(&mut state, &node, "a", &running);
     assert_eq!(adoption.strangers, [TaskId::of_query("unknown")]);
     assert!(matches!(state.tasks[&task].phase, Phase::Running { .. }));
     assert!(queue::dispatch(&mut state, 3).is_empty());
+    // What it was given by whoever led before counts as taken.
+    let worker = WorkerNode {
+        id: NodeId::from("w"),
+        address: "w".to_owned(),
+        slots: 3,
+    };
+    assert_eq!(state.slots.capacity(&[worker]), (1, 3));
 }

@@ -50,6 +50,7 @@ impl Controller for Notes {
         let running = |request: &v1::StartTaskRequest| v1::RunningTask {
             task_id: request.task_id.clone(),
             epoch: request.epoch,
+            workers: Default::default(),
         };
         Ok(Response::new(v1::RunningTasks {
             tasks: started.iter().map(running).collect(),
