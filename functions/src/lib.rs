@@ -23,5 +23,5 @@ mod text;
 pub mod time;
 pub mod types;
 
-pub use number::print::number_text;
+pub use number::print::{double_text, number_text};
 pub use registry::{aggregate_functions, call, registry, scalar_functions, window_functions};

@@ -1,6 +1,6 @@
 //! Druid's part of JSONPath: `$`, `.name`, `['name']` and `[index]`.
 
-use super::value::{Json, Scan};
+use super::value::{Json, element, field};
 
 /// A path, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,18 +78,18 @@ impl Path {
 
     /// What is at the path of a JSON text, of which no more is read than that; `None` where there is nothing or null.
     pub(crate) fn find_in(&self, text: &str) -> Option<Json> {
-        let mut scan = Scan::new(text);
+        let mut part = text;
         for step in &self.0 {
-            match step {
-                Step::Field(name) => scan.field(name)?,
+            part = match step {
+                Step::Field(name) => field(part, name)?,
                 Step::Element(index) => match usize::try_from(*index) {
-                    Ok(index) => scan.element(index)?,
+                    Ok(index) => element(part, index)?,
                     // From the end: the whole array must be known.
                     Err(_) => return self.find(&Json::parse(text).ok()?).cloned(),
                 },
-            }
+            };
         }
-        scan.value().filter(|value| *value != Json::Null)
+        Json::parse(part).ok().filter(|value| *value != Json::Null)
     }
 
     /// What is at the path; `None` where there is nothing or null.

@@ -1,5 +1,10 @@
 //! JSON taken apart.
 
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
 /// A value; an object keeps the order of its fields.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json {
@@ -12,31 +17,13 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// A text that is no JSON, and where it stops being.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not JSON from character {0} on")]
-pub(crate) struct NotJson(usize);
-
-/// Nesting that is followed.
-const MOST_DEPTH: usize = 500;
-
 impl Json {
     /// Reads a whole text.
     ///
     /// # Errors
-    /// For a text that is no JSON, and one that is nested deeper than 500 levels.
-    pub(crate) fn parse(text: &str) -> Result<Json, NotJson> {
-        let mut reader = Reader {
-            text,
-            position: 0,
-            depth: 0,
-        };
-        let value = reader.value()?;
-        reader.space();
-        match reader.peek() {
-            None => Ok(value),
-            Some(_) => Err(reader.refuse()),
-        }
+    /// For a text that is no JSON, and one that is nested deeper than serde_json goes (127 levels).
+    pub(crate) fn parse(text: &str) -> Result<Json, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// Sets a field, in its old place where there is one.
@@ -48,299 +35,157 @@ impl Json {
     }
 }
 
-/// Goes through a text without taking all of it apart.
-pub(super) struct Scan<'t>(Reader<'t>);
-
-impl<'t> Scan<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Scan(Reader {
-            text,
-            position: 0,
-            depth: 0,
-        })
-    }
-
-    /// Moves to the value of an object's field; `None` where there is no such object or field, or no JSON.
-    pub(super) fn field(&mut self, name: &str) -> Option<()> {
-        let reader = &mut self.0;
-        reader.space();
-        reader.expect(b'{').ok()?;
-        reader.space();
-        while reader.peek()? == b'"' {
-            let found = reader.string().ok()? == name;
-            reader.space();
-            reader.expect(b':').ok()?;
-            reader.space();
-            if found {
-                return Some(());
-            }
-            reader.skip()?;
-            reader.space();
-            reader.expect(b',').ok()?;
-            reader.space();
-        }
-        None
-    }
-
-    /// Moves to an array's element; `None` where there is no such array or element, or no JSON.
-    pub(super) fn element(&mut self, index: usize) -> Option<()> {
-        let reader = &mut self.0;
-        reader.space();
-        reader.expect(b'[').ok()?;
-        reader.space();
-        if reader.peek()? == b']' {
-            return None;
-        }
-        for _ in 0..index {
-            reader.skip()?;
-            reader.space();
-            reader.expect(b',').ok()?;
-            reader.space();
-        }
-        Some(())
-    }
-
-    /// The value that it stands before.
-    pub(super) fn value(&mut self) -> Option<Json> {
-        self.0.value().ok()
+impl<'de> serde::Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Values)
     }
 }
 
-struct Reader<'t> {
-    text: &'t str,
-    position: usize,
-    depth: usize,
-}
+struct Values;
 
-impl<'t> Reader<'t> {
-    fn refuse(&self) -> NotJson {
-        NotJson(self.position + 1)
+impl<'de> Visitor<'de> for Values {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
     }
 
-    fn rest(&self) -> &'t str {
-        self.text.get(self.position..).unwrap_or_default()
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.position).copied()
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Condition(value))
     }
 
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.position += 1;
-        }
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Long(value))
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.peek() == Some(byte) {
-            self.position += 1;
-            Ok(())
-        } else {
-            Err(self.refuse())
-        }
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(i64::try_from(value).map_or(Json::Double(value as f64), Json::Long))
     }
 
-    fn word(&mut self, word: &str, value: Json) -> Result<Json, NotJson> {
-        if self.rest().starts_with(word) {
-            self.position += word.len();
-            Ok(value)
-        } else {
-            Err(self.refuse())
-        }
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Double(value))
     }
 
-    fn value(&mut self) -> Result<Json, NotJson> {
-        self.space();
-        match self.peek() {
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b'"') => self.string().map(Json::Text),
-            Some(b't') => self.word("true", Json::Condition(true)),
-            Some(b'f') => self.word("false", Json::Condition(false)),
-            Some(b'n') => self.word("null", Json::Null),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(self.refuse()),
-        }
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Json, NotJson>) -> Result<Json, NotJson> {
-        self.depth += 1;
-        if self.depth > MOST_DEPTH {
-            return Err(self.refuse());
-        }
-        let value = read(self);
-        self.depth -= 1;
-        value
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::Text(value))
     }
 
-    fn object(&mut self) -> Result<Json, NotJson> {
-        let mut fields = Vec::new();
-        self.expect(b'{')?;
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.position += 1;
-            return Ok(Json::Object(fields));
-        }
-        loop {
-            self.space();
-            let name = self.string()?;
-            self.space();
-            self.expect(b':')?;
-            let value = self.value()?;
-            Json::set(&mut fields, name, value);
-            self.space();
-            if self.peek() == Some(b',') {
-                self.position += 1;
-            } else {
-                self.expect(b'}')?;
-                return Ok(Json::Object(fields));
-            }
-        }
-    }
-
-    fn array(&mut self) -> Result<Json, NotJson> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
         let mut elements = Vec::new();
-        self.expect(b'[')?;
-        self.space();
-        if self.peek() == Some(b']') {
-            self.position += 1;
-            return Ok(Json::Array(elements));
+        while let Some(element) = seq.next_element()? {
+            elements.push(element);
         }
-        loop {
-            elements.push(self.value()?);
-            self.space();
-            if self.peek() == Some(b',') {
-                self.position += 1;
-            } else {
-                self.expect(b']')?;
-                return Ok(Json::Array(elements));
-            }
-        }
+        Ok(Json::Array(elements))
     }
 
-    /// Moves behind a value.
-    fn skip(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            match self.peek()? {
-                b'"' => self.skip_string()?,
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.position += 1;
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1)?;
-                    self.position += 1;
-                }
-                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth > 0 => {
-                    self.position += 1;
-                    continue;
-                }
-                b',' | b':' => return None,
-                _ => {
-                    let rest = self.rest().bytes();
-                    self.position += rest.take_while(|byte| !b",:]} \t\n\r".contains(byte)).count();
-                }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = map.next_entry()? {
+            Json::set(&mut fields, name, value);
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+/// The text of an object's field; `None` where there is no such object or field, or no JSON before it. What stands
+/// behind the field is not read.
+pub(super) fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut found = None;
+    let seeker = FieldSeeker {
+        name,
+        found: &mut found,
+    };
+    // Ends with an error as soon as the field is found.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(seeker);
+    found
+}
+
+struct FieldSeeker<'n, 't> {
+    name: &'n str,
+    found: &'n mut Option<&'t str>,
+}
+
+impl<'t> Visitor<'t> for FieldSeeker<'_, 't> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(is_it) = map.next_key_seed(NameIs(self.name))? {
+            if is_it {
+                *self.found = Some(map.next_value::<&RawValue>()?.get());
+                return Err(A::Error::custom("found"));
             }
-            if depth == 0 {
-                return Some(());
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+struct NameIs<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for NameIs<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameIs<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+/// The text of an array's element; `None` where there is no such array or element, or no JSON before it. What stands
+/// behind the element is not read.
+pub(super) fn element(text: &str, index: usize) -> Option<&str> {
+    let mut found = None;
+    let seeker = ElementSeeker {
+        index,
+        found: &mut found,
+    };
+    let _ = serde_json::Deserializer::from_str(text).deserialize_seq(seeker);
+    found
+}
+
+struct ElementSeeker<'f, 't> {
+    index: usize,
+    found: &'f mut Option<&'t str>,
+}
+
+impl<'t> Visitor<'t> for ElementSeeker<'_, 't> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut seq: A) -> Result<(), A::Error> {
+        for _ in 0..self.index {
+            if seq.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(());
             }
         }
-    }
-
-    fn skip_string(&mut self) -> Option<()> {
-        self.position += 1;
-        loop {
-            let plain = self
-                .rest()
-                .bytes()
-                .position(|byte| byte == b'"' || byte == b'\\')?;
-            self.position += plain;
-            if self.peek()? == b'"' {
-                self.position += 1;
-                return Some(());
-            }
-            self.position += 2;
-        }
-    }
-
-    fn number(&mut self) -> Result<Json, NotJson> {
-        let rest = self.rest();
-        let length = rest
-            .bytes()
-            .take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
-            .count();
-        let digits = rest.get(..length).unwrap_or_default();
-        let unsigned = digits.trim_start_matches('-');
-        let leading_zero = unsigned.len() > 1
-            && unsigned.starts_with('0')
-            && unsigned.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
-        if leading_zero || digits.starts_with("--") || digits.ends_with('.') {
-            return Err(self.refuse());
-        }
-        let value = match digits.parse::<i64>() {
-            Ok(long) => Json::Long(long),
-            Err(_) => Json::Double(digits.parse().map_err(|_| self.refuse())?),
-        };
-        self.position += length;
-        Ok(value)
-    }
-
-    fn string(&mut self) -> Result<String, NotJson> {
-        self.expect(b'"')?;
-        let mut text = String::new();
-        loop {
-            let rest = self.rest();
-            let plain = rest.find(['"', '\\']).ok_or_else(|| self.refuse())?;
-            let part = rest.get(..plain).unwrap_or_default();
-            if part.bytes().any(|byte| byte < 0x20) {
-                return Err(self.refuse());
-            }
-            text.push_str(part);
-            self.position += plain;
-            if self.peek() == Some(b'"') {
-                self.position += 1;
-                return Ok(text);
-            }
-            self.position += 1;
-            text.push(self.escaped()?);
-        }
-    }
-
-    fn escaped(&mut self) -> Result<char, NotJson> {
-        let letter = self.peek().ok_or_else(|| self.refuse())?;
-        self.position += 1;
-        Ok(match letter {
-            b'"' => '"',
-            b'\\' => '\\',
-            b'/' => '/',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let high = self.unit()?;
-                let mut units = vec![high];
-                if (0xd800..0xdc00).contains(&high) && self.rest().starts_with("\\u") {
-                    self.position += 2;
-                    units.push(self.unit()?);
-                }
-                let mut characters = char::decode_utf16(units);
-                match characters.next() {
-                    Some(Ok(character)) => character,
-                    _ => char::REPLACEMENT_CHARACTER,
-                }
-            }
-            _ => return Err(self.refuse()),
-        })
-    }
-
-    fn unit(&mut self) -> Result<u16, NotJson> {
-        let digits = self.rest().get(..4).ok_or_else(|| self.refuse())?;
-        let unit = u16::from_str_radix(digits, 16).map_err(|_| self.refuse())?;
-        self.position += 4;
-        Ok(unit)
+        *self.found = seq.next_element::<&RawValue>()?.map(RawValue::get);
+        Err(A::Error::custom("found"))
     }
 }
 
@@ -365,6 +210,10 @@ mod tests {
             Json::parse("\"\\ud83d\\ude00\"").unwrap(),
             Json::Text("😀".to_owned())
         );
+        assert_eq!(
+            Json::parse("18446744073709551615").unwrap(),
+            Json::Double(18446744073709551615.0)
+        );
     }
 
     #[test]
@@ -383,5 +232,17 @@ mod tests {
             assert!(Json::parse(text).is_err(), "{text}");
         }
         assert!(Json::parse(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn parts_are_found_and_no_more_is_read() {
+        let text = r#"{"a": {"b": [1, "x"]}, "\u0062": 2, nonsense"#;
+        assert_eq!(field(text, "a"), Some(r#"{"b": [1, "x"]}"#));
+        assert_eq!(field(text, "b"), Some("2"));
+        assert_eq!(field(text, "c"), None);
+        assert_eq!(element("[1, [2], 3", 1), Some("[2]"));
+        assert_eq!(element("[1]", 1), None);
+        assert_eq!(element("{}", 0), None);
+        assert_eq!(field("[]", "a"), None);
     }
 }

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use base64::Engine;
 use sarsen_kernel::query::ColumnDescriptor;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::iso;
@@ -234,7 +235,7 @@ fn row_of(columns: &[ArrayRef], row: usize, style: &Style) -> Vec<Value> {
     columns
         .iter()
         .map(|column| match cell(column, row, style) {
-            list @ Value::Array(_) if style.stringify_arrays => Value::String(list.to_string()),
+            list @ Value::Array(_) if style.stringify_arrays => Value::String(as_text(&list)),
             value => value,
         })
         .collect()
@@ -289,7 +290,7 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
                 1 => cell(&items, 0, style),
                 length => {
                     let values: Value = (0..length).map(|item| cell(&items, item, style)).collect();
-                    json!(values.to_string())
+                    json!(as_text(&values))
                 }
             }
         }
@@ -300,6 +301,24 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
             Ok(text) => json!(text),
             Err(_) => Value::Null,
         },
+    }
+}
+
+/// An array as the text that Jackson writes: doubles as Java writes them.
+fn as_text(list: &Value) -> String {
+    let mut bytes = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, JavaNumbers);
+    match list.serialize(&mut writer) {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => list.to_string(),
+    }
+}
+
+struct JavaNumbers;
+
+impl serde_json::ser::Formatter for JavaNumbers {
+    fn write_f64<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, value: f64) -> std::io::Result<()> {
+        writer.write_all(sarsen_functions::double_text(value).as_bytes())
     }
 }
 
@@ -322,6 +341,12 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
+
+    #[test]
+    fn an_array_as_text_has_doubles_as_java_writes_them() {
+        let list = json!([1e300, 1.5, 2, "a\"b", null]);
+        assert_eq!(as_text(&list), r#"[1.0E300,1.5,2,"a\"b",null]"#);
+    }
 
     fn batch() -> RecordBatch {
         RecordBatch::try_from_iter([
