@@ -57,6 +57,10 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
         zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
     };
     rewrite::rewrite(&mut query, clock);
+    // The columns of a table have the names that were written, or there is an error.
+    if !matches!(statement.body, Body::Ingest(_)) {
+        rewrite::distinct_names(&mut query);
+    }
     let planner = Planner {
         request,
         statement: &statement,

@@ -1,5 +1,6 @@
 //! Rewrites of the syntax tree into what DataFusion's SQL planner knows.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -96,6 +97,44 @@ fn name_items(body: &mut SetExpr) {
     }
 }
 
+/// Gives the columns of a result different names, as Calcite does: a second `x` becomes `x0`.
+pub fn distinct_names(query: &mut Query) {
+    let mut body = query.body.as_mut();
+    while let SetExpr::SetOperation { left, .. } = body {
+        body = left;
+    }
+    let SetExpr::Select(select) = body else { return };
+    let mut names = HashSet::new();
+    for item in &mut select.projection {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) => (&*expr, written_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } => (&*expr, Some(alias.value.clone())),
+            _ => continue,
+        };
+        let Some(name) = name else { continue };
+        if names.insert(name.clone()) {
+            continue;
+        }
+        let mut numbered = (0_usize..).map(|number| format!("{name}{number}"));
+        let Some(free) = numbered.find(|name| !names.contains(name)) else {
+            return;
+        };
+        names.insert(free.clone());
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: Ident::with_quote('"', free),
+        };
+    }
+}
+
+fn written_name(column: &Expr) -> Option<String> {
+    match column {
+        Expr::Identifier(name) => Some(name.value.clone()),
+        Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.clone()),
+        _ => None,
+    }
+}
+
 /// A function call as syntax.
 pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
@@ -125,4 +164,33 @@ pub fn text(value: &str) -> Expr {
 /// A whole number as syntax.
 pub fn number(value: i64) -> Expr {
     Expr::Value(Value::Number(value.to_string(), false).into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use sqlparser::ast::Statement;
+    use sqlparser::dialect::GenericDialect;
+    use sqlparser::parser::Parser;
+
+    #[test]
+    fn columns_of_one_name_are_numbered() {
+        let named = |sql: &str| {
+            let statement = Parser::parse_sql(&GenericDialect {}, sql).unwrap().remove(0);
+            let Statement::Query(mut query) = statement else {
+                panic!("no query: {sql}")
+            };
+            super::distinct_names(&mut query);
+            query.to_string()
+        };
+        assert_eq!(
+            named("SELECT a, a0, b AS a, t.a, c FROM t"),
+            "SELECT a, a0, b AS \"a1\", t.a AS \"a2\", c FROM t"
+        );
+        assert_eq!(
+            named("SELECT a, a FROM t UNION ALL SELECT b, b FROM t"),
+            "SELECT a, a AS \"a0\" FROM t UNION ALL SELECT b, b FROM t"
+        );
+    }
 }
