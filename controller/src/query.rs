@@ -392,17 +392,10 @@ impl<'a> Query<'a> {
 
     /// The stage that the segments were written from was cut where their shard specs say.
     fn sharding(&self, target: &IngestTarget) -> Sharding {
-        let query = self.kernel.query();
-        let read = query
-            .final_stage()
-            .and_then(|stage| stage.input_stages().into_iter().next());
-        let shuffle = read
-            .and_then(|stage| query.stage(stage))
-            .and_then(|stage| stage.shuffle.as_ref());
-        let boundaries = read
-            .and_then(|stage| self.kernel.stage_view(stage))
-            .and_then(|view| view.boundaries);
-        Sharding::new(target, shuffle, boundaries.as_ref())
+        let read = self.kernel.final_input();
+        let shuffle = read.as_ref().and_then(|(stage, _)| stage.shuffle.as_ref());
+        let boundaries = read.as_ref().and_then(|(_, view)| view.boundaries.as_ref());
+        Sharding::new(target, shuffle, boundaries)
     }
 
     fn publish(&mut self, orders: &[WorkOrderId]) {

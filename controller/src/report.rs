@@ -30,24 +30,12 @@ impl Ending {
 /// A report without stages: the query is being planned, or could not be.
 pub fn unplanned(query_id: &str, started: Millis, now: Millis, ending: Ending) -> QueryReport {
     QueryReport {
-        query_id: QueryId(query_id.to_owned()),
-        status: ending.status,
         start_ms: Some(started),
         duration_ms: Some(now - started),
         error: ending.error,
-        warnings: Vec::new(),
-        kind: None,
-        stages: Vec::new(),
-        counters: Default::default(),
-        workers: Default::default(),
-        pending_tasks: 0,
         // The controller task itself.
         running_tasks: 1,
-        result_signature: Vec::new(),
-        published_segments: None,
-        shard_spec: None,
-        segment_load: None,
-        inferred_signatures: Vec::new(),
+        ..QueryReport::new(QueryId(query_id.to_owned()), ending.status)
     }
 }
 
@@ -172,11 +160,7 @@ fn worker_report(
 /// Whether it is known that there will be segments: their partitions are cut, and hold rows.
 fn will_have_segments(state: &QueryState, kernel: &ControllerKernel) -> bool {
     let last = kernel.query().final_stage();
-    let read = last.and_then(|stage| stage.input_stages().into_iter().next());
-    let boundaries = read
-        .and_then(|stage| kernel.stage_view(stage))
-        .and_then(|view| view.boundaries);
-    let holds_rows = match boundaries {
+    let holds_rows = match kernel.final_input().and_then(|(_, view)| view.boundaries) {
         None => false,
         Some(Boundaries::Buckets(buckets)) => buckets.iter().any(|bucket| !bucket.runs.is_empty()),
         Some(Boundaries::Ranges(_)) => true,

@@ -42,6 +42,31 @@ pub struct QueryReport {
     pub inferred_signatures: Vec<Vec<ColumnDescriptor>>,
 }
 
+impl QueryReport {
+    /// Of a query of which no more is known than how it stands.
+    pub fn new(query_id: QueryId, status: ReportStatus) -> Self {
+        QueryReport {
+            query_id,
+            status,
+            start_ms: None,
+            duration_ms: None,
+            error: None,
+            warnings: Vec::new(),
+            kind: None,
+            stages: Vec::new(),
+            counters: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            pending_tasks: 0,
+            running_tasks: 0,
+            result_signature: Vec::new(),
+            published_segments: None,
+            shard_spec: None,
+            segment_load: None,
+            inferred_signatures: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReportStatus {
     Running,

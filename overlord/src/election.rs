@@ -117,9 +117,8 @@ impl Candidate {
     }
 
     async fn lead(&self) -> Result<(), StoreError> {
-        let term = self.overlord.take_over().await?;
+        self.overlord.take_over().await?;
         self.leadership.set(Leader::Ours);
-        tracing::info!(term, address = self.address, "leads");
         Ok(())
     }
 
@@ -173,14 +172,14 @@ impl Drop for GiveUp {
 }
 
 impl Overlord {
-    /// Begins to lead with what the store holds. Answers the term.
-    async fn take_over(&self) -> Result<u64, StoreError> {
+    /// Begins to lead with what the store holds.
+    pub(crate) async fn take_over(&self) -> Result<(), StoreError> {
         let term = self.store.lead().await?;
         let next_seq = self.store.next_seq().await?;
         let open = self.store.open_tasks().await?;
-        tracing::info!(term, tasks = open.len(), "takes over");
+        tracing::info!(term, tasks = open.len(), "leads");
         self.state().restart(next_seq, open, Instant::now(), now_ms());
-        Ok(term)
+        Ok(())
     }
 
     /// Forgets everything that only a leader knows; who waits for a task here is told to ask again.

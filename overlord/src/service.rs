@@ -1,7 +1,7 @@
 //! The process: its gRPC service, its start and its end. RPC methods only forward.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sarsen_proto::membership::MAX_MESSAGE_BYTES;
 use sarsen_proto::transport::{Network, serve};
@@ -22,7 +22,6 @@ use crate::options::Options;
 use crate::overlord::Overlord;
 use crate::reports::Reports;
 use crate::state::State;
-use crate::time::now_ms;
 
 /// How long calls and started work may take to end at a shutdown.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -62,17 +61,6 @@ pub async fn start(
         Some(_) => Box::new(Elected::new(leadership.clone())),
         None => options.coordination(),
     });
-    if members.leader() == Leader::Ours {
-        let term = store.lead().await.map_err(opening)?;
-        tracing::info!(term, "leads");
-    }
-    let (next_seq, open) = match members.leader() {
-        Leader::Ours => (
-            store.next_seq().await.map_err(opening)?,
-            store.open_tasks().await.map_err(opening)?,
-        ),
-        Leader::Nobody | Leader::Other(_) => (0, Vec::new()),
-    };
     let (address, binding) = network
         .bind(&options.grpc_addr)
         .await
@@ -80,9 +68,12 @@ pub async fn start(
             address: options.grpc_addr.clone(),
             error,
         })?;
-    tracing::info!(address, tasks = open.len(), metadata = %metadata, "overlord is up");
-    let state = State::restore(members, next_seq, open, Instant::now(), now_ms());
-    let overlord = Overlord::new(state, store, reports, network, shutdown.clone());
+    tracing::info!(address, metadata = %metadata, "overlord is up");
+    let leads = members.leader() == Leader::Ours;
+    let overlord = Overlord::new(State::of(members), store, reports, network, shutdown.clone());
+    if leads {
+        overlord.take_over().await.map_err(opening)?;
+    }
     let service = OverlordServer::new(Service(Arc::clone(&overlord)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -114,13 +114,20 @@ pub struct State {
 }
 
 impl State {
-    /// Starts from the tasks that the store knows as not ended.
-    pub fn restore(members: Members, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) -> State {
-        let mut state = State {
+    /// Without tasks.
+    pub fn of(members: Members) -> State {
+        State {
             members,
-            next_seq,
             ..State::default()
-        };
+        }
+    }
+
+    /// Forgets all, and starts from the tasks that the store knows as not ended.
+    pub fn restart(&mut self, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) {
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        *self = State::of(members);
+        self.next_seq = next_seq;
         for row in open {
             let id = TaskId::from(row.task.task_id.as_str());
             let spec = Arc::new(row.task.spec.unwrap_or_default());
@@ -135,17 +142,9 @@ impl State {
                 };
             }
             // In the order of their submission: who held a lock before holds it again.
-            state.take_locks(&id, &mut entry, now_ms);
-            state.tasks.insert(id, entry);
+            self.take_locks(&id, &mut entry, now_ms);
+            self.tasks.insert(id, entry);
         }
-        state
-    }
-
-    /// Forgets all, and starts again from the tasks that the store knows as not ended.
-    pub fn restart(&mut self, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) {
-        let mut members = std::mem::take(&mut self.members);
-        members.clear();
-        *self = State::restore(members, next_seq, open, now, now_ms);
     }
 
     /// Adds a new task with its locks, or its place in the line for them.

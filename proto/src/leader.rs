@@ -4,14 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 use tonic::body::Body;
-use tonic::codegen::Bytes;
 use tower::service_fn;
 use tower::util::{BoxCloneSyncService, ServiceExt};
 
-use crate::repeat::{CallFailed, LayeredChannel, failure};
+use crate::repeat::{CallFailed, LayeredChannel, failure, repeatable};
 
 /// Metadata of a refusal by an Overlord that does not lead: the address of the one that does.
 pub const LEADER_HEADER: &str = "sarsen-leader";
@@ -74,18 +72,12 @@ struct Follower<C> {
 
 impl<C: Fn(&str) -> Result<LayeredChannel, CallFailed>> Follower<C> {
     async fn call(&self, request: http::Request<Body>) -> Result<http::Response<Body>, CallFailed> {
-        let (head, body) = request.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map_err(|error| CallFailed(error.into()))?
-            .to_bytes();
+        let request = repeatable(request).await?;
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let asked = self.leader().clone();
-            let again = http::Request::from_parts(head.clone(), Body::new(Full::new(Bytes::clone(&body))));
-            let result = self.ask(asked.as_deref(), again).await;
+            let result = self.ask(asked.as_deref(), request.clone().map(Body::new)).await;
             let Some(failure) = failure(&result) else {
                 return result;
             };

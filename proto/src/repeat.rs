@@ -45,18 +45,17 @@ where
     let repeat = tower::retry::Retry::new(Repeat { attempt: 1 }, send);
     BoxCloneSyncService::new(tower::service_fn(move |request: http::Request<Body>| {
         let repeat = repeat.clone();
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| CallFailed(error.into()))?
-                .to_bytes();
-            repeat
-                .oneshot(http::Request::from_parts(head, Full::new(body)))
-                .await
-        }
+        async move { repeat.oneshot(repeatable(request).await?).await }
     }))
+}
+
+/// A request with its whole body at hand, so that it can be sent again.
+pub(crate) async fn repeatable(
+    request: http::Request<Body>,
+) -> Result<http::Request<Full<Bytes>>, CallFailed> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|error| CallFailed(error.into()))?;
+    Ok(http::Request::from_parts(head, Full::new(body.to_bytes())))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -43,6 +43,11 @@ pub struct ReadRequest {
 }
 
 impl ReadRequest {
+    /// The file, from byte `start` on where it is a local one.
+    fn open(&self, start: u64, runtime: &Handle) -> Result<Opened, StorageError> {
+        open(&self.source, &self.split.location, start, &self.context, runtime)
+    }
+
     fn columns(&self) -> Vec<(String, DruidType)> {
         match &self.projection {
             None => self.signature.0.clone(),
@@ -218,14 +223,7 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
 
 /// Whether a local file's first bytes are those of a compressed one.
 fn is_compressed(request: &ReadRequest, runtime: &Handle) -> Result<bool, StorageError> {
-    let opened = open(
-        &request.source,
-        &request.split.location,
-        0,
-        &request.context,
-        runtime,
-    )?;
-    let Opened::Local(file) = opened else {
+    let Opened::Local(file) = request.open(0, runtime)? else {
         return Ok(false);
     };
     let mut first = Vec::new();

@@ -39,23 +39,10 @@ pub fn of_task(task: &v1::Task) -> Result<Value, DecodeError> {
     });
     let started = task.started_ms > 0;
     let query = QueryReport {
-        query_id: QueryId(task.task_id.clone()),
-        status,
         start_ms: started.then_some(task.started_ms),
         duration_ms: (started && task.duration_ms >= 0).then_some(task.duration_ms),
         error,
-        warnings: Vec::new(),
-        kind: None,
-        stages: Vec::new(),
-        counters: Default::default(),
-        workers: Default::default(),
-        pending_tasks: 0,
-        running_tasks: 0,
-        result_signature: Vec::new(),
-        published_segments: None,
-        shard_spec: None,
-        segment_load: None,
-        inferred_signatures: Vec::new(),
+        ..QueryReport::new(QueryId(task.task_id.clone()), status)
     };
     body(&task.task_id, &query, &v1::Report::default())
 }

@@ -10,7 +10,7 @@ use super::phase::StagePhase;
 use super::stage::{Order, OrderStatus, StageState};
 use crate::fault::{Fault, FaultReport};
 use crate::ids::{Epoch, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
-use crate::query::{QueryDefinition, QueryKind, StageInput};
+use crate::query::{QueryDefinition, QueryKind, StageDefinition, StageInput};
 use crate::shuffle::{Boundaries, ShuffleKind};
 use crate::statistics::{KeyStatistics, cut_buckets, cut_ranges};
 use crate::work_order::{InputSlice, Producer, WorkOrder};
@@ -658,6 +658,12 @@ impl ControllerKernel {
             .filter(|worker| !worker.ready)
             .filter_map(|worker| worker.launched);
         launches.map(|launched| launched + self.limits.launch_timeout_ms)
+    }
+
+    /// The stage that the final one reads, as it stands; of an ingestion the one whose partitions become segments.
+    pub fn final_input(&self) -> Option<(&StageDefinition, StageView)> {
+        let read = self.query().final_stage()?.input_stages().into_iter().next()?;
+        Some((self.query().stage(read)?, self.stage_view(read)?))
     }
 
     /// A stage as reports show it.

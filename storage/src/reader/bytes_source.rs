@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::{ReadCounters, ReadRequest};
 use crate::StorageError;
 use crate::decompress::decompress;
-use crate::source::{Opened, open};
+use crate::source::Opened;
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 1 << 20;
@@ -31,13 +31,7 @@ impl Window {
     /// Starts to read the split of `request`.
     pub(super) fn open(request: &ReadRequest, runtime: &Handle) -> Result<Self, StorageError> {
         let start = request.split.range.map_or(0, |(start, _)| start);
-        let opened = open(
-            &request.source,
-            &request.split.location,
-            start,
-            &request.context,
-            runtime,
-        )?;
+        let opened = request.open(start, runtime)?;
         let counters = Arc::clone(&request.counters);
         let file = request.file().to_owned();
         let is_range = request.split.range.is_some();

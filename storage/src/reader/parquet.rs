@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::{Output, ReadRequest, Stop, schema_of};
 use crate::StorageError;
-use crate::source::{Opened, open};
+use crate::source::Opened;
 
 pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
@@ -65,14 +65,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
 
 /// The file itself, or a copy of a stream in a temporary file: Parquet is read from its end.
 fn seekable(request: &ReadRequest, runtime: &Handle) -> Result<File, StorageError> {
-    let opened = open(
-        &request.source,
-        &request.split.location,
-        0,
-        &request.context,
-        runtime,
-    )?;
-    match opened {
+    match request.open(0, runtime)? {
         Opened::Local(file) => Ok(file),
         Opened::Stream(mut stream) => {
             let failed = |error: std::io::Error| StorageError::file(request.file(), error);

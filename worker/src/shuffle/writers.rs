@@ -2,6 +2,7 @@
 //! work order are put together into its output.
 
 mod bucket;
+mod gather;
 mod hash;
 mod mix;
 mod sort;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{BatchCoalescer, take_record_batch};
+use arrow::compute::take_record_batch;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use sarsen_engine::key::KeyEncoder;
 use sarsen_kernel::fault::Fault;
@@ -12,7 +12,8 @@ use sarsen_kernel::ids::WorkerNumber;
 use sarsen_kernel::shuffle::BucketPartition;
 use sarsen_kernel::statistics::KeyStatistics;
 
-use super::{BLOCK_ROWS, WriterContext, pieces};
+use super::WriterContext;
+use super::gather::Gatherer;
 use crate::error::FaultError;
 use crate::shuffle::{Block, PartitionData, Run};
 
@@ -31,8 +32,7 @@ struct Bucket {
     rows: u64,
     /// Rows of the current batch.
     selected: Vec<u32>,
-    coalescer: BatchCoalescer,
-    blocks: Vec<Arc<Block>>,
+    gathered: Gatherer,
 }
 
 impl BucketWriter {
@@ -51,8 +51,7 @@ impl BucketWriter {
             let bucket = self.bucket(&[])?;
             if let Some(bucket) = self.buckets.get_mut(bucket) {
                 bucket.rows += batch.num_rows() as u64;
-                bucket.coalescer.push_batch(batch.clone())?;
-                keep_completed(&self.context, bucket)?;
+                bucket.gathered.push(&self.context, batch.clone())?;
             }
             return Ok(());
         }
@@ -83,8 +82,7 @@ impl BucketWriter {
             } else {
                 take_record_batch(batch, &UInt32Array::from(selected))?
             };
-            bucket.coalescer.push_batch(rows)?;
-            keep_completed(&self.context, bucket)?;
+            bucket.gathered.push(&self.context, rows)?;
         }
         Ok(())
     }
@@ -106,38 +104,25 @@ impl BucketWriter {
             key: key.into(),
             rows: 0,
             selected: Vec::new(),
-            coalescer: BatchCoalescer::new(Arc::clone(&self.context.schema), BLOCK_ROWS),
-            blocks: Vec::new(),
+            gathered: Gatherer::new(&self.context),
         });
         Ok(position)
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
-        for bucket in &mut self.buckets {
-            bucket.coalescer.finish_buffered_batch()?;
-            keep_completed(&self.context, bucket)?;
-        }
-        Ok(())
+        let mut buckets = self.buckets.iter_mut();
+        buckets.try_for_each(|bucket| bucket.gathered.finish(&self.context))
     }
 
     /// Rows by time chunk.
     pub(super) fn statistics(&self) -> KeyStatistics {
         let mut statistics = KeyStatistics::default();
         for bucket in &self.buckets {
-            let bytes = bucket.blocks.iter().map(|block| block.bytes).sum();
+            let bytes = bucket.gathered.blocks().iter().map(|block| block.bytes).sum();
             statistics.add_bucket(&bucket.key, bucket.rows, bytes);
         }
         statistics
     }
-}
-
-fn keep_completed(context: &WriterContext, bucket: &mut Bucket) -> Result<()> {
-    while let Some(batch) = bucket.coalescer.next_completed_batch() {
-        for piece in pieces(&batch) {
-            bucket.blocks.push(context.blocks.put(piece)?);
-        }
-    }
-    Ok(())
 }
 
 /// Cuts the rows of all writers of a work order as the boundaries say: of each chunk the rows of the first writer come
@@ -150,7 +135,10 @@ pub(super) fn cut(
 ) -> Result<Vec<PartitionData>> {
     let mut chunks: HashMap<Box<[u8]>, Vec<Arc<Block>>> = HashMap::new();
     for bucket in writers.into_iter().flat_map(|writer| writer.buckets) {
-        chunks.entry(bucket.key).or_default().extend(bucket.blocks);
+        chunks
+            .entry(bucket.key)
+            .or_default()
+            .extend(bucket.gathered.into_blocks());
     }
     let mut partitions = Vec::with_capacity(boundaries.len());
     for boundary in boundaries {
