@@ -38,10 +38,11 @@ pub struct Options {
 /// # Errors
 /// When a step fails, with its reason.
 pub fn run(options: &Options) -> Outcome {
-    if std::env::var_os("SARSEN_LOG").is_some() {
-        logging::start();
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let filter = std::env::var("SARSEN_LOG").ok();
+    let _logs = filter
+        .map(|filter| sarsen_observe::start(&sarsen_observe::Options::logs(filter), "sarsen-demo"))
+        .transpose()?;
     let shutdown = CancellationToken::new();
     let server = standalone::Options {
         data_dir: options.data_dir.clone(),

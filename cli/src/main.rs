@@ -1,6 +1,7 @@
 //! The `sarsen` binary.
 
 mod client;
+mod config;
 mod demo;
 mod logging;
 mod progress;
@@ -18,6 +19,9 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "sarsen", version, about)]
 struct Cli {
+    /// File of settings (TOML); flags and the environment come before it.
+    #[arg(long, global = true, env = "SARSEN_CONFIG", value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,49 +29,64 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Every role in one process; the HTTP API listens at 127.0.0.1:8888.
-    Standalone(standalone::Options),
+    Standalone(Role<standalone::Options>),
     /// The task queue, locks, slots and metadata of a cluster.
-    Overlord(sarsen_overlord::Options),
+    Overlord(Role<sarsen_overlord::Options>),
     /// Runs controller tasks: one per query.
-    Controller(sarsen_controller::Options),
+    Controller(Role<sarsen_controller::Options>),
     /// Runs worker tasks: the work itself.
-    Worker(sarsen_worker::Options),
+    Worker(Role<sarsen_worker::Options>),
     /// Druid's HTTP API.
-    Gateway(sarsen_gateway::Options),
+    Gateway(Role<sarsen_gateway::Options>),
     /// Runs a statement and prints its rows, or waits for what it ingests.
     Sql(sql::Options),
     /// Lists tasks and shows or ends one.
     Task(task::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
+    /// Shows settings and where they come from.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// A role's own settings, and those that every process has.
+#[derive(Debug, clap::Args)]
+struct Role<O: clap::Args> {
+    #[command(flatten)]
+    own: O,
+    #[command(flatten)]
+    observe: sarsen_observe::Options,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Standalone(options) => roles::serve(|shutdown| standalone::run(options, shutdown)),
-        Command::Overlord(options) => roles::serve(|shutdown| async {
-            Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?)
-        }),
-        Command::Controller(options) => roles::serve(|shutdown| async {
-            Ok(sarsen_controller::run(options, roles::network(), shutdown).await?)
-        }),
-        Command::Worker(options) => roles::serve(|shutdown| async {
-            Ok(sarsen_worker::run(options, roles::network(), shutdown).await?)
-        }),
-        Command::Gateway(options) => roles::serve(|shutdown| async {
-            Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?)
-        }),
-        Command::Sql(options) => sql::run(&options),
-        Command::Task(options) => task::run(&options),
-        Command::Demo(options) => demo::run(&options),
-    };
-    match result {
+    match config::parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::complain(&format!("sarsen: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Standalone(role) => roles::serve("sarsen-standalone", role, standalone::run),
+        Command::Overlord(role) => roles::serve("sarsen-overlord", role, |options, shutdown| async {
+            Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Controller(role) => roles::serve("sarsen-controller", role, |options, shutdown| async {
+            Ok(sarsen_controller::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Worker(role) => roles::serve("sarsen-worker", role, |options, shutdown| async {
+            Ok(sarsen_worker::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Gateway(role) => roles::serve("sarsen-gateway", role, |options, shutdown| async {
+            Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?)
+        }),
+        Command::Sql(options) => sql::run(&options),
+        Command::Task(options) => task::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Config(command) => config::run(cli.config.as_deref(), &command),
     }
 }
 

@@ -3,7 +3,7 @@
 use sarsen_proto::transport::Network;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Outcome, logging};
+use crate::{Outcome, Role};
 
 /// Connections of a process that has one role.
 pub fn network() -> Network {
@@ -14,18 +14,31 @@ pub fn network() -> Network {
 /// used becomes memory.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Runs a role until it ends, or until Ctrl-C or SIGTERM tell it to; a second one ends the process at once.
-pub fn serve<F: Future<Output = Outcome>>(role: impl FnOnce(CancellationToken) -> F) -> Outcome {
-    logging::start();
+/// Runs a role until it ends, or until Ctrl-C or SIGTERM tell it to; a second one ends the process at once. `service` is
+/// its name in traces.
+pub fn serve<O: clap::Args, F: Future<Output = Outcome>>(
+    service: &'static str,
+    role: Role<O>,
+    run: impl FnOnce(O, CancellationToken) -> F,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sarsen-io")
         .thread_stack_size(STACK_BYTES)
         .build()?;
     runtime.block_on(async {
-        let shutdown = CancellationToken::new();
+        let tracing = sarsen_observe::start(&role.observe, service)?;
+        crate::config::warn_of_unknown_variables();
+        let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(watch_signals(shutdown.clone()));
-        role(shutdown).await
+        if let Some(address) = &role.observe.admin_addr {
+            sarsen_observe::serve(address, ended.clone()).await?;
+        }
+        let outcome = run(role.own, shutdown).await;
+        ended.cancel();
+        // What is left of the traces is sent over this runtime, by a thread that may wait for it.
+        tokio::task::spawn_blocking(move || drop(tracing)).await?;
+        outcome
     })
 }
 

@@ -9,6 +9,7 @@
 
 mod context;
 mod leftovers;
+mod observed;
 mod options;
 mod publish;
 mod query;

@@ -296,6 +296,7 @@ impl<'a> Query<'a> {
             incarnation: incarnation.0,
             epoch: self.task.epoch,
             context_json: self.task.spec.context_json.clone(),
+            trace_parent: sarsen_observe::trace_parent(&tracing::Span::current()),
         };
         let network = self.environment.network.clone();
         let link = WorkerLink::open(
@@ -486,6 +487,7 @@ impl<'a> Query<'a> {
 
     async fn link_event(&mut self, from: FromLink) {
         let (worker, incarnation) = (from.worker, from.incarnation);
+        metrics::counter!("sarsen_controller_events").increment(1);
         match from.event {
             LinkEvent::Ready => {
                 if let Some(life) = self.state.life(worker, incarnation) {
@@ -497,6 +499,7 @@ impl<'a> Query<'a> {
             LinkEvent::Lost(reason) => {
                 let worker_task_id = self.kernel.query().query_id.worker_task_id(worker, incarnation);
                 tracing::warn!(worker = worker_task_id, reason, "a worker task is lost");
+                metrics::counter!("sarsen_controller_workers_lost").increment(1);
                 let fault = Fault::WorkerFailed {
                     worker_task_id: worker_task_id.clone(),
                     error_msg: Some(reason),

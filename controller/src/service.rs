@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sarsen_proto::membership::{MAX_MESSAGE_BYTES, announce};
+use sarsen_observe::Observed;
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, announce};
 use sarsen_proto::transport::{Network, serve};
-use sarsen_proto::v1;
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
 use sarsen_proto::version::{CheckVersion, VERSION};
+use sarsen_proto::{to_kernel, v1};
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ pub async fn start(
         environment,
         tasks: Arc::default(),
         tracker: TaskTracker::new(),
+        joined: Joined::default(),
     };
     let server = ControllerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -84,10 +86,14 @@ pub async fn start(
         slots: options.tasks,
     };
     tracing::info!(address, "controller is up");
+    let observed: Arc<dyn Observed> = Arc::new(service.clone());
+    sarsen_observe::observe(&observed);
     let done = tokio::spawn(async move {
+        let _observed = observed;
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
-        announce(network, options.overlord.clone(), node, shutdown).await;
+        let joined = service.joined.clone();
+        announce(network, options.overlord.clone(), node, joined, shutdown).await;
         service.stop().await;
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
@@ -114,13 +120,19 @@ pub async fn run(
 }
 
 #[derive(Debug, Clone)]
-struct ControllerService {
+pub(crate) struct ControllerService {
     environment: Arc<TaskEnvironment>,
     tasks: Arc<Mutex<HashMap<String, TaskHandle>>>,
     tracker: TaskTracker,
+    pub(crate) joined: Joined,
 }
 
 impl ControllerService {
+    /// Tasks that run here, by id.
+    pub(crate) fn running(&self) -> HashMap<String, TaskHandle> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn find(&self, task_id: &str) -> Option<TaskHandle> {
         self.tasks
             .lock()
@@ -131,14 +143,7 @@ impl ControllerService {
 
     /// Leaves the tasks: the Overlord hands them to another controller.
     async fn stop(&self) {
-        let tasks: Vec<TaskHandle> = self
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect();
-        for task in tasks {
+        for task in self.running().into_values() {
             task.abandon();
         }
         self.tracker.close();
@@ -163,7 +168,8 @@ impl Controller for ControllerService {
             }
             known.abandon();
         }
-        let span = tracing::info_span!("task", query = spec.query_id);
+        let span = tracing::info_span!(target: "sarsen_trace", "task", query = spec.query_id);
+        sarsen_observe::continue_trace(&span, &spec.trace_parent);
         let (handle, task) = task::create(
             Arc::clone(&self.environment),
             request.task_id.clone(),
@@ -210,7 +216,11 @@ impl Controller for ControllerService {
         let task = self
             .find(&task_id)
             .ok_or_else(|| Status::not_found(format!("task {task_id} does not run here")))?;
-        Ok(Response::new(task.report().await?))
+        let report = to_kernel(&task.report().await?)?;
+        Ok(Response::new(v1::Report {
+            report: Some(report),
+            ..v1::Report::default()
+        }))
     }
 
     async fn list_running(&self, _: Request<v1::Empty>) -> Result<Response<v1::RunningTasks>, Status> {

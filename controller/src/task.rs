@@ -48,6 +48,7 @@ pub type ReportRequest = oneshot::Sender<QueryReport>;
 /// Steers a task from outside.
 #[derive(Debug, Clone)]
 pub struct TaskHandle {
+    pub query_id: String,
     pub epoch: u64,
     pub slots: Slots,
     cancel: CancellationToken,
@@ -70,15 +71,11 @@ impl TaskHandle {
     ///
     /// # Errors
     /// When it has just ended.
-    pub async fn report(&self) -> Result<v1::Report, Status> {
+    pub async fn report(&self) -> Result<QueryReport, Status> {
         let gone = || Status::not_found("the task has just ended");
         let (answer, answered) = oneshot::channel();
         self.reports.send(answer).await.map_err(|_| gone())?;
-        let report = answered.await.map_err(|_| gone())?;
-        Ok(v1::Report {
-            report: Some(to_kernel(&report)?),
-            ..v1::Report::default()
-        })
+        answered.await.map_err(|_| gone())
     }
 }
 
@@ -110,6 +107,7 @@ pub fn create(
     let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
     let slots = Slots::default();
     let handle = TaskHandle {
+        query_id: spec.query_id.clone(),
         epoch,
         slots: slots.clone(),
         cancel: cancel.clone(),

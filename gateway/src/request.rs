@@ -29,6 +29,8 @@ pub struct SqlRequest {
     pub header: bool,
     pub types_header: bool,
     pub sql_types_header: bool,
+    /// W3C traceparent of the client's own trace, or empty.
+    pub trace_parent: String,
 }
 
 /// SQL types that a parameter may have (Avatica's).
@@ -98,7 +100,7 @@ impl SqlRequest {
             .unwrap_or_default()
             .trim()
             .to_ascii_lowercase();
-        match kind.as_str() {
+        let mut request = match kind.as_str() {
             "application/json" | "" => Self::read_json(body),
             "text/plain" => Self::read_text(body),
             "application/x-www-form-urlencoded" => Self::read_form(body),
@@ -109,7 +111,10 @@ impl SqlRequest {
                      application/x-www-form-urlencoded is supported."
                 ),
             }),
-        }
+        }?;
+        let trace_parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        request.trace_parent = trace_parent.unwrap_or_default().to_owned();
+        Ok(request)
     }
 
     fn read_text(body: &Bytes) -> Result<Self, ApiError> {
@@ -206,6 +211,7 @@ impl SqlRequest {
             header,
             types_header,
             sql_types_header,
+            trace_parent: String::new(),
         })
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use sarsen_proto::membership::{self, announce};
+use futures::future::BoxFuture;
+use sarsen_observe::Observed;
+use sarsen_proto::membership::{self, Joined, announce};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
@@ -54,6 +56,33 @@ impl App {
     }
 }
 
+/// What a gateway tells of itself: it has no part in a query but its request.
+struct Watched(Joined);
+
+impl Observed for Watched {
+    fn role(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.check()
+    }
+
+    fn queries(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn dump(&self, _: &str) -> BoxFuture<'static, Option<serde_json::Value>> {
+        Box::pin(async { None })
+    }
+}
+
+async fn count(response: axum::response::Response) -> axum::response::Response {
+    let status = response.status().as_str().to_owned();
+    metrics::counter!("sarsen_http_requests", "status" => status).increment(1);
+    response
+}
+
 /// Requests that are being answered have so long to end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -89,6 +118,8 @@ pub async fn start(
     };
     let router: Router = routes::router()
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .route("/metrics", axum::routing::get(sarsen_observe::metrics_page))
+        .layer(axum::middleware::map_response(count))
         .layer(TraceLayer::new_for_http())
         .with_state(app);
     let node = v1::Node {
@@ -99,11 +130,16 @@ pub async fn start(
         slots: 0,
     };
     tracing::info!(address = http_addr, "gateway is up");
+    let joined = Joined::default();
+    let observed: Arc<dyn Observed> = Arc::new(Watched(joined.clone()));
+    sarsen_observe::observe(&observed);
     let done = tokio::spawn(async move {
+        let _observed = observed;
         let heart = tokio::spawn(announce(
             network,
             options.overlord.clone(),
             node,
+            joined,
             shutdown.clone(),
         ));
         let stop = shutdown.clone();

@@ -7,6 +7,7 @@ use sarsen_planner::{
 };
 use sarsen_proto::v1;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use crate::error::ApiError;
 use crate::render::payload;
@@ -38,6 +39,23 @@ pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Resu
     let query_id = request
         .query_id()
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let span =
+        tracing::info_span!(target: "sarsen_trace", "statement", query = query_id, endpoint = ?endpoint);
+    sarsen_observe::continue_trace(&span, &request.trace_parent);
+    let trace_parent = sarsen_observe::trace_parent(&span);
+    let submission = planned(app, request, endpoint, query_id).instrument(span).await;
+    submission.map(|mut submission| {
+        submission.spec.trace_parent = trace_parent;
+        submission
+    })
+}
+
+async fn planned(
+    app: &App,
+    request: SqlRequest,
+    endpoint: Endpoint,
+    query_id: String,
+) -> Result<Submission, ApiError> {
     let refused = |error: PlanError| ApiError::Plan {
         task: (endpoint == Endpoint::Task && error.phase == PlanPhase::Validating).then(|| query_id.clone()),
         error: Box::new(error),
@@ -81,6 +99,7 @@ pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Resu
         catalog: Some(catalog),
         priority: 0,
         synchronous: endpoint == Endpoint::Sql,
+        trace_parent: String::new(),
     };
     Ok(Submission {
         query_id,

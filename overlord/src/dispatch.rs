@@ -12,6 +12,7 @@ use tonic::Status;
 use crate::handler::completion::SYNCHRONOUS_KEPT;
 use crate::ids::{NodeId, TaskId};
 use crate::metadata::{StoreError, TaskEnd};
+use crate::observed::{count_end, seconds};
 use crate::overlord::Overlord;
 use crate::queue::{self, Dispatch, Failure};
 use crate::state::Phase;
@@ -94,6 +95,7 @@ impl Overlord {
         let status = match tokio::time::timeout(START_TIMEOUT, call).await {
             Ok(Ok(_)) => {
                 tracing::info!(task = %order.task, epoch = order.epoch, at = order.address, "task started");
+                self.count_start(&order);
                 return self.cancel_if_asked(&order).await;
             }
             Ok(Err(status)) => status,
@@ -115,6 +117,15 @@ impl Overlord {
         };
         self.fail_all(failure);
         self.dispatch();
+    }
+
+    fn count_start(&self, order: &Dispatch) {
+        let created_ms = self.state().tasks.get(&order.task).map(|entry| entry.created_ms);
+        if let Some(created_ms) = created_ms.filter(|_| order.epoch == 1) {
+            let datasource = order.spec.datasource.clone();
+            metrics::histogram!("druid_task_pending_time", "dataSource" => datasource)
+                .record(seconds(order.started_ms - created_ms));
+        }
     }
 
     /// A shutdown that came while the task was on its way to the controller.
@@ -179,12 +190,12 @@ impl Overlord {
     /// Ends one; goes on until the store has it.
     pub(crate) async fn fail(self: Arc<Self>, failure: Failure) {
         let Failure { task, message } = failure;
-        let (started_ms, synchronous) = {
+        let (started_ms, spec) = {
             let state = self.state();
             let Some(entry) = state.tasks.get(&task) else {
                 return;
             };
-            (entry.started_ms, entry.spec.synchronous)
+            (entry.started_ms, Arc::clone(&entry.spec))
         };
         let duration_ms = if started_ms == 0 { 0 } else { now_ms() - started_ms };
         tracing::info!(%task, message, "task failed");
@@ -194,7 +205,7 @@ impl Overlord {
             duration_ms,
             error: message,
         };
-        if synchronous {
+        if spec.synchronous {
             let forget_at = Instant::now() + SYNCHRONOUS_KEPT;
             return self.settle(
                 &task,
@@ -215,6 +226,7 @@ impl Overlord {
                 () = self.shutdown.cancelled() => return,
             }
         }
+        count_end(&spec.datasource, &end);
         self.settle(&task, None);
     }
 }

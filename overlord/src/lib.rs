@@ -16,6 +16,7 @@ pub mod ids;
 pub mod locks;
 pub mod membership;
 pub mod metadata;
+mod observed;
 mod options;
 mod overlord;
 pub mod queue;

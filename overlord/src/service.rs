@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sarsen_observe::Observed;
 use sarsen_proto::membership::MAX_MESSAGE_BYTES;
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
@@ -86,6 +87,8 @@ pub async fn start(
     ));
     let routes = routes.routes();
     overlord.tracker.spawn(Arc::clone(&overlord).sweep());
+    let observed: Arc<dyn Observed> = Arc::clone(&overlord) as Arc<dyn Observed>;
+    sarsen_observe::observe(&observed);
     if let Some(directory) = directory {
         let candidate = Candidate {
             overlord: Arc::clone(&overlord),

@@ -119,6 +119,11 @@ impl SlotTable {
         u32::try_from(self.held.get(task).map_or(0, beside)).unwrap_or(u32::MAX)
     }
 
+    /// Worker numbers of a task, with their nodes.
+    pub fn held_by(&self, task: &TaskId) -> impl Iterator<Item = (&u32, &NodeId)> {
+        self.held.get(task).into_iter().flatten()
+    }
+
     /// Gives some of a task's slots back.
     pub fn release(&mut self, task: &TaskId, workers: &[u32]) {
         if let Some(held) = self.held.get_mut(task) {

@@ -1,5 +1,7 @@
 //! How a node tells the Overlord that it is alive.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -29,21 +31,49 @@ pub fn overlord(
 /// Bytes of a message at the most: reports and catalogues are the large ones.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
+/// Whether a node has been heard by the Overlord lately.
+#[derive(Debug, Clone, Default)]
+pub struct Joined(Arc<AtomicBool>);
+
+impl Joined {
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self) -> Result<(), String> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err("no Overlord answers its heartbeats".to_owned()),
+        }
+    }
+}
+
 /// Sends heartbeats until `cancel`, and waits in between; an Overlord that is away or refuses is only logged. Where the
 /// Overlord is found in a directory, the node is in it too.
-pub async fn announce(network: Network, overlord_address: String, node: v1::Node, cancel: CancellationToken) {
+pub async fn announce(
+    network: Network,
+    overlord_address: String,
+    node: v1::Node,
+    joined: Joined,
+    cancel: CancellationToken,
+) {
     match Directory::parse(&overlord_address) {
         Some(directory) => {
             tokio::join!(
                 directory.register(&node, &cancel),
-                beat(&network, &overlord_address, &node, &cancel)
+                beat(&network, &overlord_address, &node, &joined, &cancel)
             );
         }
-        None => beat(&network, &overlord_address, &node, &cancel).await,
+        None => beat(&network, &overlord_address, &node, &joined, &cancel).await,
     }
+    joined.0.store(false, Ordering::Relaxed);
 }
 
-async fn beat(network: &Network, overlord_address: &str, node: &v1::Node, cancel: &CancellationToken) {
+async fn beat(
+    network: &Network,
+    overlord_address: &str,
+    node: &v1::Node,
+    joined: &Joined,
+    cancel: &CancellationToken,
+) {
     let mut was_known = false;
     while !cancel.is_cancelled() {
         let answer = match overlord(network, overlord_address) {
@@ -55,6 +85,7 @@ async fn beat(network: &Network, overlord_address: &str, node: &v1::Node, cancel
                 .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        joined.0.store(answer.is_ok(), Ordering::Relaxed);
         match answer {
             Ok(_) if !was_known => {
                 was_known = true;

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod flight;
 pub mod inputs;
+mod observed;
 mod options;
 pub mod pull;
 mod row_checks;

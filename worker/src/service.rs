@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::Stream;
 use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
-use sarsen_proto::membership::{MAX_MESSAGE_BYTES, announce};
+use sarsen_observe::Observed;
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::worker_server::{Worker, WorkerServer};
@@ -25,6 +26,7 @@ use tracing::Instrument;
 
 use crate::environment::{ProcessEnvironment, TaskEnvironment, TaskSettings};
 use crate::flight::ShuffleFlight;
+use crate::observed::Watched;
 use crate::options::Options;
 use crate::shuffle::ShuffleStore;
 use crate::task::{TaskHandle, TaskMessage};
@@ -84,6 +86,8 @@ pub async fn start(
         tracker: TaskTracker::new(),
         draining: Arc::default(),
         stop: CancellationToken::new(),
+        joined: Joined::default(),
+        slots: options.slots,
     };
     let worker = WorkerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -110,10 +114,17 @@ pub async fn start(
         task_memory = process.task_memory,
         "worker is up"
     );
+    let observed: Arc<dyn Observed> = Arc::new(Watched {
+        service: service.clone(),
+        flight_sent: Arc::clone(&sent),
+    });
+    sarsen_observe::observe(&observed);
     let done = tokio::spawn(async move {
+        let _observed = observed;
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
-        announce(network, options.overlord.clone(), node, shutdown).await;
+        let joined = service.joined.clone();
+        announce(network, options.overlord.clone(), node, joined, shutdown).await;
         service.drain(Duration::from_secs(options.drain_seconds)).await;
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
@@ -198,19 +209,35 @@ fn sweep(spill_dir: &std::path::Path) -> std::io::Result<()> {
     Ok(())
 }
 
-type TaskKey = (String, WorkerNumber, Incarnation);
+pub(crate) type TaskKey = (String, WorkerNumber, Incarnation);
 
 #[derive(Debug, Clone)]
-struct WorkerService {
-    process: Arc<ProcessEnvironment>,
+pub(crate) struct WorkerService {
+    pub(crate) process: Arc<ProcessEnvironment>,
     tasks: Arc<Mutex<HashMap<TaskKey, TaskHandle>>>,
     tracker: TaskTracker,
     draining: Arc<AtomicBool>,
     /// Ends tasks that did not end by themselves.
     stop: CancellationToken,
+    joined: Joined,
+    pub(crate) slots: u32,
 }
 
 impl WorkerService {
+    /// Worker tasks that run here.
+    pub(crate) fn running(&self) -> HashMap<TaskKey, TaskHandle> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Errors
+    /// Why it takes no tasks.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("it is shutting down".to_owned());
+        }
+        self.joined.check()
+    }
+
     /// The task of that name, which is made when it is new. A task of an older epoch ends first: its controller is
     /// gone, and the new one plans anew.
     async fn task(&self, attach: &v1::Attach) -> Result<TaskHandle, Status> {
@@ -250,7 +277,8 @@ impl WorkerService {
         let (handle, task) = crate::task::create(environment, attach.epoch, self.stop.child_token());
         tasks.insert(key.clone(), handle.clone());
         let (all, epoch) = (Arc::clone(&self.tasks), attach.epoch);
-        let span = tracing::info_span!("worker-task", query = attach.query_id, worker = attach.worker);
+        let span = tracing::info_span!(target: "sarsen_trace", "worker-task", query = attach.query_id, worker = attach.worker);
+        sarsen_observe::continue_trace(&span, &attach.trace_parent);
         self.tracker.spawn(
             async move {
                 task.run().await;
@@ -267,14 +295,7 @@ impl WorkerService {
     /// Takes no new tasks, and waits for those that run.
     async fn drain(&self, patience: Duration) {
         self.draining.store(true, Ordering::Relaxed);
-        let running: Vec<TaskHandle> = self
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect();
-        for task in running {
+        for task in self.running().into_values() {
             let _ = task.send(TaskMessage::Draining).await;
         }
         self.tracker.close();

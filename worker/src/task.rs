@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Epoch, Millis, PartitionNumber, QueryId, WorkOrderId};
@@ -12,10 +12,12 @@ use sarsen_kernel::worker::{OrderFailure, WorkerAction, WorkerEvent, WorkerTaskK
 use sarsen_proto::v1::worker_command::Command;
 use sarsen_proto::v1::worker_event::Event;
 use sarsen_proto::{from_kernel, to_kernel, v1};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::Instrument;
 
 use crate::counters::OrderCounters;
 use crate::cpu::thread_cpu_ns;
@@ -46,6 +48,8 @@ pub enum TaskMessage {
     Command(Command),
     /// The process is going away.
     Draining,
+    /// How the task stands, for people.
+    Describe(oneshot::Sender<Value>),
 }
 
 /// Sends to a task.
@@ -71,6 +75,15 @@ impl TaskHandle {
 
     pub fn has_ended(&self) -> bool {
         self.messages.is_closed()
+    }
+
+    /// How it stands: whether its controller is connected, and its work orders; null once it has ended.
+    pub async fn describe(&self) -> Value {
+        let (answer, answered) = oneshot::channel();
+        match self.send(TaskMessage::Describe(answer)).await {
+            Ok(()) => answered.await.unwrap_or_default(),
+            Err(_) => Value::Null,
+        }
     }
 
     /// Gives the task a stream to its controller; answers the connection's number and when to stop reading from it.
@@ -199,6 +212,9 @@ impl Task {
             }
             TaskMessage::Detached { .. } => {}
             TaskMessage::Draining => self.tell(Event::Draining(v1::Empty {})).await,
+            TaskMessage::Describe(answer) => {
+                let _ = answer.send(self.describe());
+            }
             TaskMessage::Command(command) => match command_event(command) {
                 Ok(Some(event)) => self.event(event).await,
                 Ok(None) => {}
@@ -207,6 +223,22 @@ impl Task {
                 }
             },
         }
+    }
+
+    fn describe(&self) -> Value {
+        let orders = self.orders.iter().map(|(id, order)| {
+            json!({
+                "order": id.to_string(),
+                "running": order.running,
+                "waitsForBoundaries": order.uncut.is_some(),
+                "segments": order.segments.len(),
+                "counters": order.counters.snapshot(),
+            })
+        });
+        json!({
+            "controllerConnected": self.events.is_some(),
+            "workOrders": orders.collect::<Vec<_>>(),
+        })
     }
 
     async fn attach(
@@ -295,16 +327,17 @@ impl Task {
         tracing::debug!(query = environment.query_id, order = %order.id, "work order starts");
         self.orders.insert(order.id, state);
         let cpu = environment.process.cpu.clone();
-        self.work.spawn_on(
-            async move {
-                let outcome = run::run(&environment, &order, &counters, &cancel).await;
-                Done::Ran(
-                    order,
-                    outcome.map_err(|error| classify(&error, environment.budget())),
-                )
-            },
-            &cpu,
-        );
+        let span = tracing::info_span!(target: "sarsen_trace", "work-order", order = %order.id);
+        let work = async move {
+            let started = Instant::now();
+            let outcome = run::run(&environment, &order, &counters, &cancel).await;
+            count(&outcome, started, &counters);
+            Done::Ran(
+                order,
+                outcome.map_err(|error| classify(&error, environment.budget())),
+            )
+        };
+        self.work.spawn_on(work.instrument(span), &cpu);
     }
 
     fn cut(&mut self, id: WorkOrderId, boundaries: Boundaries) {
@@ -521,6 +554,14 @@ impl Task {
             let _ = events.send(Ok(v1::WorkerEvent { event: Some(event) })).await;
         }
     }
+}
+
+/// Counts a work order whose fragment has run.
+fn count<E>(outcome: &Result<Outcome, E>, started: Instant, counters: &OrderCounters) {
+    let state = if outcome.is_ok() { "success" } else { "failed" };
+    metrics::counter!("sarsen_work_orders", "state" => state).increment(1);
+    metrics::histogram!("sarsen_work_order_time", "state" => state).record(started.elapsed());
+    metrics::counter!("sarsen_spilled_bytes").increment(counters.snapshot().spilled_bytes);
 }
 
 fn segment_output(segment: &WrittenSegment) -> v1::SegmentOutput {

@@ -217,6 +217,11 @@ pub struct Cluster {
 impl Cluster {
     /// The gateway first and the Overlord last: roles wait for each other.
     pub fn start(controllers: usize, workers: usize) -> Self {
+        Self::with(controllers, workers, |_| Vec::new())
+    }
+
+    /// With more flags for each process, by its name.
+    pub fn with(controllers: usize, workers: usize, more: impl Fn(&str) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (overlord_port, http_port) = (free_port(), free_port());
         let mut cluster_commands: Vec<(String, Vec<String>)> = Vec::new();
@@ -227,6 +232,7 @@ impl Cluster {
             arguments.extend(["--deep-storage".to_owned(), at("deep-storage")]);
             arguments.extend(["--spill-dir".to_owned(), at(&format!("{name}/spill"))]);
             arguments.extend(["--extern-allow", "/", "--extern-allow", "http://"].map(str::to_owned));
+            arguments.extend(more(&name));
             let process = Process::start(&name, folder.path(), &arguments);
             cluster_commands.push((name, arguments));
             process

@@ -9,8 +9,10 @@
 
 mod cluster;
 mod command_line;
+mod configuration;
 mod depth;
 mod http_source;
+mod observed;
 mod oracle;
 mod page;
 mod processes;

@@ -1,5 +1,7 @@
 //! `/druid/v2/sql`: a SELECT that is answered with its rows.
 
+use std::time::Instant;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -39,7 +41,21 @@ impl Drop for CancelOnDrop {
 }
 
 pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let request = SqlRequest::read(&headers, &body)?;
+    let started = Instant::now();
+    let answered = answered(app, &headers, &body).await;
+    let success = if answered.is_ok() { "true" } else { "false" };
+    metrics::histogram!("druid_sqlQuery_time", "success" => success).record(started.elapsed());
+    let name = if answered.is_ok() {
+        "druid_query_success_count"
+    } else {
+        "druid_query_failed_count"
+    };
+    metrics::counter!(name).increment(1);
+    answered
+}
+
+async fn answered(app: App, headers: &HeaderMap, body: &Bytes) -> Result<Response, ApiError> {
+    let request = SqlRequest::read(headers, body)?;
     let shape = results::Shape {
         format: request.result_format,
         header: request.header,

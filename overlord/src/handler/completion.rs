@@ -8,6 +8,7 @@ use sarsen_proto::v1;
 use crate::error::RequestError;
 use crate::ids::TaskId;
 use crate::metadata::TaskEnd;
+use crate::observed::count_end;
 use crate::overlord::Overlord;
 use crate::state::Phase;
 
@@ -27,12 +28,12 @@ impl Overlord {
                 Some(entry) if entry.has_ended() && entry.epoch == request.epoch => return Ok(v1::Empty {}),
                 Some(_) => {
                     let entry = Overlord::fence(&mut state, &id, request.epoch)?;
-                    Some((entry.started_ms, entry.spec.synchronous))
+                    Some((entry.started_ms, Arc::clone(&entry.spec)))
                 }
                 None => None,
             }
         };
-        let Some((started_ms, synchronous)) = fenced else {
+        let Some((started_ms, spec)) = fenced else {
             return self.completed_before(&id, request.epoch).await;
         };
         let report = request.report.unwrap_or_default();
@@ -48,7 +49,7 @@ impl Overlord {
             error: request.error_message,
         };
         tracing::info!(task = %id, ?state, duration_ms = end.duration_ms, error = end.error, "task ended");
-        if synchronous {
+        if spec.synchronous {
             let forget_at = Instant::now() + SYNCHRONOUS_KEPT;
             self.settle(
                 &id,
@@ -64,6 +65,7 @@ impl Overlord {
         if !self.store.finish_task(&id, Some(request.epoch), &end).await? {
             return self.completed_before(&id, request.epoch).await;
         }
+        count_end(&spec.datasource, &end);
         self.settle(&id, None);
         Ok(v1::Empty {})
     }

@@ -71,6 +71,7 @@ impl Overlord {
         let id = TaskId::from(request.task_id.as_str());
         let spec = self.ingestion(&id, request.epoch)?.spec;
         let segments = request.segments.len();
+        let rows: u64 = request.segments.iter().map(|segment| segment.rows).sum();
         let published = self.store.publish(Publication {
             task_id: &id,
             epoch: (!spec.synchronous).then_some(request.epoch),
@@ -81,6 +82,13 @@ impl Overlord {
         let published = published.await?;
         let (version, repeated) = (published.metadata_version, published.repeated);
         tracing::info!(task = %id, datasource = spec.datasource, segments, version, repeated, "published");
+        if !repeated {
+            let datasource = spec.datasource.clone();
+            metrics::counter!("druid_ingest_rows_published", "dataSource" => datasource.clone())
+                .increment(rows);
+            metrics::counter!("druid_ingest_segments_count", "dataSource" => datasource)
+                .increment(u64::try_from(segments).unwrap_or(u64::MAX));
+        }
         Ok(v1::PublishReply {
             metadata_version: version,
             repeated,
