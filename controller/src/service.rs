@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, announce};
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
 use sarsen_proto::version::{CheckVersion, VERSION};
@@ -48,14 +48,12 @@ pub async fn start(
     network: Network,
     shutdown: CancellationToken,
 ) -> Result<Started, ControllerError> {
-    let (address, binding) =
-        network
-            .bind(&options.grpc_addr)
-            .await
-            .map_err(|error| ControllerError::Bind {
-                address: options.grpc_addr.clone(),
-                error,
-            })?;
+    let bind = |error| ControllerError::Bind {
+        address: options.grpc_addr.clone(),
+        error,
+    };
+    let (bound, binding) = network.bind(&options.grpc_addr).await.map_err(bind)?;
+    let address = advertised(options.advertise.as_deref(), &bound).map_err(bind)?;
     let environment = Arc::new(TaskEnvironment {
         network: network.clone(),
         overlord: options.overlord.clone(),

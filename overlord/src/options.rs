@@ -35,7 +35,7 @@ pub struct Options {
     /// share a PostgreSQL metadata store and deep storage; other roles take the same address as their --overlord.
     #[arg(long, env = "SARSEN_ETCD", conflicts_with_all = ["members", "leader"])]
     pub etcd: Option<String>,
-    /// Where others reach this Overlord, http://HOST:PORT [default: where it listens].
+    /// Where others reach this Overlord, HOST:PORT [default: where it listens].
     #[arg(long, env = "SARSEN_ADVERTISE")]
     pub advertise: Option<String>,
     /// Accepted by every role; the Overlord needs little.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sarsen_observe::Observed;
-use sarsen_proto::membership::MAX_MESSAGE_BYTES;
+use sarsen_proto::membership::{MAX_MESSAGE_BYTES, advertised};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_server::{Overlord as OverlordRpc, OverlordServer};
@@ -94,7 +94,12 @@ pub async fn start(
             overlord: Arc::clone(&overlord),
             directory,
             leadership,
-            address: options.advertise.clone().unwrap_or_else(|| address.clone()),
+            address: advertised(options.advertise.as_deref(), &address).map_err(|error| {
+                OverlordError::Bind {
+                    address: options.grpc_addr.clone(),
+                    error,
+                }
+            })?,
             superseded: Notify::new(),
         };
         overlord.tracker.spawn(candidate.run());

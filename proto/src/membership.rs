@@ -31,6 +31,23 @@ pub fn overlord(
 /// Bytes of a message at the most: reports and catalogues are the large ones.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
+/// Where others reach a node that is bound to `bound` (`http://HOST:PORT`): what its `--advertise` says (`HOST:PORT` or
+/// a URL), or where it is bound.
+///
+/// # Errors
+/// When it is bound to all addresses and says nothing: nobody could call it there.
+pub fn advertised(advertise: Option<&str>, bound: &str) -> std::io::Result<String> {
+    let (scheme, place) = bound.split_once("://").unwrap_or(("http", bound));
+    match advertise {
+        Some(url) if url.contains("://") => Ok(url.trim_end_matches('/').to_owned()),
+        Some(place) => Ok(format!("{scheme}://{place}")),
+        None if place.starts_with("0.0.0.0:") || place.starts_with("[::]:") => Err(std::io::Error::other(
+            "others cannot call this address: give --advertise HOST:PORT too",
+        )),
+        None => Ok(bound.to_owned()),
+    }
+}
+
 /// Whether a node has been heard by the Overlord lately.
 #[derive(Debug, Clone, Default)]
 pub struct Joined(Arc<AtomicBool>);
@@ -107,5 +124,30 @@ async fn beat(
             () = tokio::time::sleep(pause) => {}
             () = cancel.cancelled() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::advertised;
+
+    #[test]
+    fn a_node_is_called_where_it_says_or_where_it_is_bound() {
+        assert_eq!(
+            advertised(None, "http://127.0.0.1:80").unwrap(),
+            "http://127.0.0.1:80"
+        );
+        assert_eq!(
+            advertised(Some("host:81"), "https://0.0.0.0:80").unwrap(),
+            "https://host:81"
+        );
+        assert_eq!(
+            advertised(Some("http://host:81/"), "http://0.0.0.0:80").unwrap(),
+            "http://host:81"
+        );
+        assert!(advertised(None, "http://0.0.0.0:80").is_err());
+        assert!(advertised(None, "http://[::]:80").is_err());
     }
 }

@@ -14,9 +14,12 @@ pub struct Options {
     /// Address of the Overlord.
     #[arg(long, env = "SARSEN_OVERLORD", default_value = "http://127.0.0.1:8081")]
     pub overlord: String,
-    /// Where gRPC and Flight listen; others reach this process here.
+    /// Where gRPC and Flight listen; others reach this process here unless it is told otherwise.
     #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8091")]
     pub grpc_addr: String,
+    /// Where others reach this process, HOST:PORT [default: where it listens].
+    #[arg(long, env = "SARSEN_ADVERTISE")]
+    pub advertise: Option<String>,
     /// Worker tasks that run at once.
     #[arg(long, env = "SARSEN_SLOTS", default_value_t = 4)]
     pub slots: u32,

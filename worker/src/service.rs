@@ -10,7 +10,7 @@ use futures::Stream;
 use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, announce};
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::worker_server::{Worker, WorkerServer};
@@ -70,13 +70,12 @@ pub async fn start(
     network: Network,
     shutdown: CancellationToken,
 ) -> Result<Started, WorkerError> {
-    let (address, binding) = network
-        .bind(&options.grpc_addr)
-        .await
-        .map_err(|error| WorkerError::Bind {
-            address: options.grpc_addr.clone(),
-            error,
-        })?;
+    let bind = |error| WorkerError::Bind {
+        address: options.grpc_addr.clone(),
+        error,
+    };
+    let (bound, binding) = network.bind(&options.grpc_addr).await.map_err(bind)?;
+    let address = advertised(options.advertise.as_deref(), &bound).map_err(bind)?;
     let (process, cpu) = process_environment(&options, network.clone(), address.clone())?;
     let sent = Arc::new(AtomicU64::new(0));
     let flight = ShuffleFlight::new(process.store.clone(), Arc::clone(&sent)).into_service();
