@@ -30,8 +30,14 @@ bench-code: setup ## time single pieces of code (criterion): keys, sort writer, 
 bench-build: setup
 	cargo build --release --locked -p sarsen -p sarsen-engine --bin sarsen --example plain_datafusion
 
-cluster: setup ## start every role as a process on loopback (stop: deploy/local-cluster.sh down)
+cluster: setup ## start a cluster of processes: etcd, PostgreSQL, every role (stop: deploy/local-cluster.sh down)
 	cargo build --release --locked -p sarsen
 	./deploy/local-cluster.sh up
 
-.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster
+test-deploy: setup ## check the chart, the compose file and their command lines (needs Go, for helm)
+	cargo build --locked -p sarsen
+	./tools/setup-deploy.sh
+	.venv/bin/python deploy/check.py --sarsen target/debug/sarsen --helm .tools/bin/helm \
+	  --compose-schema .tools/compose-spec.json
+
+.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster test-deploy

@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod demo;
 mod logging;
+mod probe;
 mod progress;
 mod roles;
 mod sql;
@@ -44,6 +45,8 @@ enum Command {
     Task(task::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
+    /// Succeeds when a URL answers with success: for probes.
+    Probe(probe::Options),
     /// Shows settings and where they come from.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -86,6 +89,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Probe(options) => probe::run(&options),
         Command::Config(command) => config::run(cli.config.as_deref(), &command),
     }
 }

@@ -113,6 +113,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         data_dir: options.data_dir.clone(),
         overlord: OVERLORD.to_owned(),
         http_addr: options.http_addr.clone(),
+        drain_seconds: 5,
         extern_allow: allow.clone(),
         memory_limit: None,
         deep_storage: None,

@@ -19,6 +19,9 @@ pub struct Options {
     /// Prefix of paths or URLs that EXTERN may read; may be given several times.
     #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
     pub extern_allow: Vec<String>,
+    /// Seconds that requests have to end after SIGTERM.
+    #[arg(long, env = "SARSEN_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
     /// Accepted on every role; a gateway holds the results of one request at a time.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,

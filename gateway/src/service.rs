@@ -83,9 +83,6 @@ async fn count(response: axum::response::Response) -> axum::response::Response {
     response
 }
 
-/// Requests that are being answered have so long to end.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// Bytes of a request's body at the most.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
@@ -130,6 +127,7 @@ pub async fn start(
         slots: 0,
     };
     tracing::info!(address = http_addr, "gateway is up");
+    let drain = Duration::from_secs(options.drain_seconds);
     let joined = Joined::default();
     let observed: Arc<dyn Observed> = Arc::new(Watched(joined.clone()));
     sarsen_observe::observe(&observed);
@@ -148,7 +146,7 @@ pub async fn start(
         let server = async move { server.await.map_err(GatewayError::Serve) };
         let cut_off = async {
             shutdown.cancelled().await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(drain).await;
         };
         let result = tokio::select! {
             result = server => result,

@@ -140,7 +140,7 @@ class Cluster(Server):
         self.port = port
         self.environment = {
             **os.environ, "SARSEN_CLUSTER_DIR": str(self.folder), "SARSEN_CLUSTER_PORT": str(port),
-            "SARSEN_WORKERS": str(workers), "SARSEN_SLOTS": str(slots),
+            "SARSEN_CLUSTER_WORKERS": str(workers), "SARSEN_CLUSTER_SLOTS": str(slots), "SARSEN_CLUSTER_SERVICES": "none",
         }
         self.script("up", SARSEN)
 
