@@ -3,7 +3,7 @@
 # nothing, at once, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-helm=v3.19.0
+helm=v3.22.0
 compose_go=v2.16.2
 
 command -v go >/dev/null || { echo "Please install Go 1.24 or later, then try again." >&2; exit 1; }
@@ -19,5 +19,5 @@ if [ ! -e .tools/compose-spec.json ]; then
   rm -rf "$folder"
 fi
 if ! .venv/bin/python -c 'import kubernetes_validate, jsonschema, yaml' 2>/dev/null; then
-  .venv/bin/pip install --quiet --disable-pip-version-check kubernetes-validate jsonschema PyYAML
+  .venv/bin/pip install --quiet --disable-pip-version-check kubernetes-validate==1.37.0 jsonschema==4.26.0 PyYAML==6.0.3
 fi
