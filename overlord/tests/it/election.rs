@@ -14,9 +14,13 @@ use tokio_util::sync::CancellationToken;
 /// Leadership moves within this; etcd notices a death after at most its lease of three seconds.
 const MOVES_WITHIN: Duration = Duration::from_secs(5);
 
-/// One etcd server on loopback.
+/// An etcd of one or several servers on loopback.
 struct Etcd {
     folder: tempfile::TempDir,
+    nodes: Vec<EtcdNode>,
+}
+
+struct EtcdNode {
     port: u16,
     peer_port: u16,
     server: Option<Child>,
@@ -24,34 +28,49 @@ struct Etcd {
 
 impl Etcd {
     fn start() -> Etcd {
+        Etcd::of(1)
+    }
+
+    fn of(nodes: usize) -> Etcd {
         let free_port = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
-        let mut etcd = Etcd {
-            folder: tempfile::tempdir().unwrap(),
+        let node = |_| EtcdNode {
             port: free_port(),
             peer_port: free_port(),
             server: None,
         };
-        etcd.resume();
+        let mut etcd = Etcd {
+            folder: tempfile::tempdir().unwrap(),
+            nodes: (0..nodes).map(node).collect(),
+        };
+        for node in 0..nodes {
+            etcd.launch(node);
+        }
+        for node in 0..nodes {
+            etcd.wait(node);
+        }
         etcd
     }
 
-    /// Starts the server again with what it held.
-    fn resume(&mut self) {
-        let client = format!("http://127.0.0.1:{}", self.port);
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+    fn launch(&mut self, node: usize) {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let peers = self.nodes.iter().enumerate();
+        let peers: Vec<String> = peers
+            .map(|(number, node)| format!("n{number}={}", url(node.peer_port)))
+            .collect();
+        let (client, peer) = (url(self.nodes[node].port), url(self.nodes[node].peer_port));
         let server = Command::new("etcd")
+            .args(["--log-level", "error", "--unsafe-no-fsync"])
             .args([
-                "--log-level",
-                "error",
                 "--name",
-                "only",
-                "--unsafe-no-fsync",
-                "--data-dir",
+                &format!("n{node}"),
+                "--initial-cluster",
+                &peers.join(","),
             ])
-            .arg(self.folder.path())
+            .arg("--data-dir")
+            .arg(self.folder.path().join(format!("n{node}")))
             .args([
                 "--listen-client-urls",
                 &client,
@@ -64,34 +83,56 @@ impl Etcd {
                 "--initial-advertise-peer-urls",
                 &peer,
             ])
-            .args(["--initial-cluster", &format!("only={peer}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("etcd is not installed: run `make setup` (Debian's package `etcd-server`)");
-        self.server = Some(server);
+        self.nodes[node].server = Some(server);
+    }
+
+    fn wait(&self, node: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while std::net::TcpStream::connect(("127.0.0.1", self.nodes[node].port)).is_err() {
             assert!(Instant::now() < deadline, "etcd did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn kill(&mut self) {
-        let mut server = self.server.take().unwrap();
+    /// Starts a server again with what it held.
+    fn resume(&mut self, node: usize) {
+        self.launch(node);
+        self.wait(node);
+    }
+
+    fn kill(&mut self, node: usize) {
+        let mut server = self.nodes[node].server.take().unwrap();
         server.kill().unwrap();
         server.wait().unwrap();
     }
 
+    /// `STOP` or `CONT`: a process that is there and does nothing, as in a long pause.
+    fn signal(&self, node: usize, signal: &str) {
+        let pid = self.nodes[node].server.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
     fn address(&self) -> String {
-        format!("etcd://127.0.0.1:{}", self.port)
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.port))
+            .collect();
+        format!("etcd://{}", nodes.join(","))
     }
 }
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        if self.server.is_some() {
-            self.kill();
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].server.is_some() {
+                self.kill(node);
+            }
         }
     }
 }
@@ -192,6 +233,19 @@ impl Client {
     }
 }
 
+/// Exactly one leads, or does soon: one that was superseded sees it by the term, which it looks at twice a second.
+fn one_leads(candidates: [&Candidate; 2], client: &tokio::runtime::Runtime) {
+    let deadline = Instant::now() + MOVES_WITHIN;
+    loop {
+        let leaders = candidates.map(|candidate| candidate.leads(client));
+        if leaders.iter().filter(|leads| **leads).count() == 1 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{leaders:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_lost_leader_is_followed_by_another_that_knows_its_tasks() {
     let folder = tempfile::tempdir().unwrap();
@@ -240,7 +294,7 @@ fn the_loss_of_etcd_moves_no_leadership() {
     client.submit("one").unwrap();
     let second = Candidate::start(folder.path(), &etcd);
 
-    etcd.kill();
+    etcd.kill(0);
     // Longer than the lease.
     let away = Instant::now();
     let mut submitted = vec!["query-one".to_owned()];
@@ -248,7 +302,7 @@ fn the_loss_of_etcd_moves_no_leadership() {
         submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
         std::thread::sleep(Duration::from_millis(200));
     }
-    etcd.resume();
+    etcd.resume(0);
     let back = Instant::now();
     while back.elapsed() < Duration::from_secs(4) {
         submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
@@ -256,8 +310,83 @@ fn the_loss_of_etcd_moves_no_leadership() {
     }
     submitted.sort();
     assert_eq!(client.tasks(), submitted);
-    let leaders = [&first, &second].map(|candidate| candidate.leads(&client.runtime));
-    assert_eq!(leaders.iter().filter(|leads| **leads).count(), 1, "{leaders:?}");
+    one_leads([&first, &second], &client.runtime);
+    second.close();
+    first.close();
+}
+
+#[test]
+fn with_three_etcd_servers_any_one_may_be_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut etcd = Etcd::of(3);
+    let first = Candidate::start(folder.path(), &etcd);
+    let mut client = Client::of(&etcd);
+    let mut submitted = vec![client.submit("one").unwrap()];
+    let second = Candidate::start(folder.path(), &etcd);
+    for node in 0..3 {
+        etcd.kill(node);
+        let away = Instant::now();
+        // Longer than the lease: it is kept alive at another server.
+        while away.elapsed() < Duration::from_secs(4) {
+            submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        etcd.resume(node);
+    }
+    submitted.sort();
+    assert_eq!(client.tasks(), submitted);
+    one_leads([&first, &second], &client.runtime);
+    second.close();
+    first.close();
+}
+
+#[test]
+fn a_leader_is_followed_while_an_etcd_server_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut etcd = Etcd::of(3);
+    let first = Candidate::start(folder.path(), &etcd);
+    let mut client = Client::of(&etcd);
+    client.submit("one").unwrap();
+    let second = Candidate::start(folder.path(), &etcd);
+    etcd.kill(1);
+    // The two servers that are left have agreed on a leader of theirs.
+    client.submit("two").unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    first.kill();
+    let killed = Instant::now();
+    client.submit("three").unwrap();
+    assert!(killed.elapsed() < MOVES_WITHIN, "took {:?}", killed.elapsed());
+    assert!(second.leads(&client.runtime));
+    second.close();
+}
+
+#[test]
+fn a_pause_of_most_etcd_servers_moves_no_leadership() {
+    let folder = tempfile::tempdir().unwrap();
+    let etcd = Etcd::of(3);
+    let first = Candidate::start(folder.path(), &etcd);
+    let mut client = Client::of(&etcd);
+    let mut submitted = vec![client.submit("one").unwrap()];
+    let second = Candidate::start(folder.path(), &etcd);
+    for node in [0, 1] {
+        etcd.signal(node, "STOP");
+    }
+    let paused = Instant::now();
+    while paused.elapsed() < Duration::from_secs(6) {
+        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for node in [0, 1] {
+        etcd.signal(node, "CONT");
+    }
+    let back = Instant::now();
+    while back.elapsed() < Duration::from_secs(5) {
+        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    submitted.sort();
+    assert_eq!(client.tasks(), submitted);
+    one_leads([&first, &second], &client.runtime);
     second.close();
     first.close();
 }
