@@ -3,7 +3,7 @@
 //!
 //! [`service`] is the edge and owns the process; `handler` carries out one request each over [`state`] (one mutex, never
 //! held over an await), [`metadata`] (SQLite or PostgreSQL) and `reports` (deep storage). What is decided is decided by pure code:
-//! [`locks`], [`slots`], [`queue`], [`membership`] (over [`coordination`]). `dispatch` alone talks to controllers.
+//! [`locks`], [`slots`], [`line`], [`queue`], [`membership`] (over [`coordination`]). `dispatch` alone talks to controllers.
 //!
 //! Deliberately absent: SQL, plans, rows, and any knowledge of what a query does.
 
@@ -13,12 +13,15 @@ mod election;
 mod error;
 mod handler;
 pub mod ids;
+pub mod line;
 pub mod locks;
 pub mod membership;
 pub mod metadata;
 mod options;
 mod overlord;
 pub mod queue;
+pub mod quotas;
+pub mod rank;
 mod reports;
 mod service;
 pub mod slots;
@@ -27,4 +30,5 @@ pub mod time;
 
 pub use error::{OverlordError, RequestError};
 pub use options::Options;
+pub use quotas::Quotas;
 pub use service::{Started, run, start};

@@ -4,11 +4,13 @@
 //! `druid_segments` and `druid_dataSource` have Druid's shape; the other tables are ours (`schema`).
 
 mod allocate;
+mod carry;
 mod catalog;
 mod connect;
 mod publish;
 mod schema;
 mod segments;
+mod standing;
 mod tasks;
 
 use std::sync::Arc;
@@ -42,6 +44,9 @@ pub enum StoreError {
     /// Somebody else changed what the request relies on.
     #[error("{0}")]
     Conflict(String),
+    /// Something was published where the segments belong: another allocation may do.
+    #[error("{0}")]
+    Superseded(String),
 }
 
 /// Which database it is.

@@ -8,6 +8,7 @@ use sarsen_proto::directory::Directory;
 use crate::coordination::{Coordination, Fixed, Heartbeats};
 use crate::error::OverlordError;
 use crate::metadata::MetadataUrl;
+use crate::quotas::Quotas;
 
 /// Flags of `sarsen overlord`.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +39,8 @@ pub struct Options {
     /// Where others reach this Overlord, http://HOST:PORT [default: where it listens].
     #[arg(long, env = "SARSEN_ADVERTISE")]
     pub advertise: Option<String>,
+    #[command(flatten)]
+    pub quotas: Quotas,
     /// Accepted by every role; the Overlord needs little.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,

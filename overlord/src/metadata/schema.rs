@@ -2,11 +2,12 @@
 
 use sqlx::{AnyPool, Executor};
 
+use super::segments::LONG;
 use super::{Dialect, StoreError, begin_write};
 
 /// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 2] = [FIRST, LEADERSHIP];
+const MIGRATIONS: [&str; 3] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE];
 
 /// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
 const LEADERSHIP: &str = "
@@ -15,6 +16,21 @@ CREATE TABLE leadership (
     term BIGINT NOT NULL
 );
 INSERT INTO leadership VALUES (1, 0);
+";
+
+/// Segments by where they begin, with what decisions ask of them; and the few that are not found so. `{long}` is
+/// [`super::segments::LONG`].
+///
+/// REPLACE tasks beside which others may append: what was published with a later `segment_schemas.seq` than this was
+/// appended while they run, and is carried over to what they publish.
+const CONCURRENT_REPLACE: &str = "
+CREATE TABLE replacing (
+    task_id TEXT NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL
+);
+CREATE INDEX idx_druid_segments_chunk ON druid_segments (dataSource, start, \"end\", version, used);
+DROP INDEX IF EXISTS idx_druid_segments_odd_years;
+CREATE INDEX idx_druid_segments_long ON druid_segments (dataSource, used) WHERE {long};
 ";
 
 /// Runs the migrations that the store has not seen.
@@ -49,7 +65,9 @@ fn in_dialect(sql: &str, dialect: Dialect) -> String {
         Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
         Dialect::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
     };
-    sql.replace("{bytes}", bytes).replace("{serial}", serial)
+    sql.replace("{bytes}", bytes)
+        .replace("{serial}", serial)
+        .replace("{long}", LONG)
 }
 
 /// Makes what is not there yet: Druid's own tables may be.

@@ -5,8 +5,10 @@ use sarsen_proto::v1;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::carry::begin_replacing;
 use super::{Store, StoreError, int, uint};
 use crate::ids::TaskId;
+use crate::locks::is_concurrent_replace;
 use crate::time::Interval;
 
 /// A task as it is first written.
@@ -102,10 +104,14 @@ impl Store {
             .bind(task.spec.encode_to_vec())
             .execute(&mut *tx)
             .await?;
+        if task.epoch > 0 && is_concurrent_replace(task.spec) {
+            begin_replacing(&mut tx, task.task_id).await?;
+        }
         Ok(tx.commit().await?)
     }
 
-    /// Writes that a controller is about to be given the task; false when the task has ended.
+    /// Writes that a controller is about to be given the task; false when the task has ended. For a REPLACE beside which
+    /// others may append, the first dispatch is also when what they append begins to be carried over.
     ///
     /// # Errors
     /// When the store fails.
@@ -115,6 +121,7 @@ impl Store {
         epoch: u64,
         location: &str,
         started_ms: i64,
+        spec: &v1::TaskSpec,
     ) -> Result<bool, StoreError> {
         let sql =
             "UPDATE tasks SET epoch = $1, location = $2, started_ms = $3 WHERE task_id = $4 AND state = $5";
@@ -127,6 +134,9 @@ impl Store {
             .bind(i32::from(v1::TaskState::Pending))
             .execute(&mut *tx)
             .await?;
+        if is_concurrent_replace(spec) {
+            begin_replacing(&mut tx, task).await?;
+        }
         tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
@@ -162,6 +172,7 @@ impl Store {
         for sql in [
             "DELETE FROM allocations WHERE task_id = $1",
             "DELETE FROM checkpoints WHERE task_id = $1",
+            "DELETE FROM replacing WHERE task_id = $1",
         ] {
             sqlx::query(sql).bind(task.as_str()).execute(&mut *tx).await?;
         }

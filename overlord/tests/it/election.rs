@@ -117,6 +117,7 @@ impl Candidate {
             leader: None,
             etcd: Some(etcd.address()),
             advertise: None,
+        quotas: Default::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

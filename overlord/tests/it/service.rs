@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sarsen_overlord::{Options, Started, start};
+use sarsen_overlord::{Options, Quotas, Started, start};
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, VersionedChannel, serve};
 use sarsen_proto::v1;
@@ -84,6 +84,7 @@ impl Cluster {
             leader: leader.map(str::to_owned),
             etcd: None,
             advertise: None,
+            quotas: Quotas::default(),
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();

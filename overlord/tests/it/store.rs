@@ -146,7 +146,7 @@ on_every_store! {
 
     async fn a_stale_epoch_and_an_ended_task_publish_nothing(_place: &Place, store: Store) {
         let task = add_task(&store, "q", 1).await;
-        assert!(store.record_dispatch(&task, 2, "c", 2).await.unwrap());
+        assert!(store.record_dispatch(&task, 2, "c", 2, &v1::TaskSpec::default()).await.unwrap());
         let refused = publish(&store, &task, None, vec![segment(day(0), "v", 0, &[])]).await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))));
         let end = TaskEnd {
@@ -157,7 +157,7 @@ on_every_store! {
         };
         assert!(!store.finish_task(&task, Some(1), &end).await.unwrap());
         assert!(store.finish_task(&task, Some(2), &end).await.unwrap());
-        assert!(!store.record_dispatch(&task, 3, "c", 2).await.unwrap());
+        assert!(!store.record_dispatch(&task, 3, "c", 2, &v1::TaskSpec::default()).await.unwrap());
         assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
         assert!(store.open_tasks().await.unwrap().is_empty());
     }
@@ -215,7 +215,7 @@ on_every_store! {
         publish(&store, &b, None, vec![other.clone()]).await.unwrap();
         assert!(matches!(
             publish(&store, &a, None, vec![other]).await,
-            Err(StoreError::Conflict(_))
+            Err(StoreError::Superseded(_))
         ));
         publish(&store, &a, None, vec![segment(day(0), &first.version, 0, &[])])
             .await
@@ -328,7 +328,12 @@ on_every_store! {
         let task = add_task(&store, "old", 3).await;
         append(&store, &task, day(0)).await;
         store.close().await;
-        place.execute("DROP TABLE leadership; DELETE FROM schema_version WHERE version > 1").await;
+        place
+            .execute(
+                "DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
+                 DROP INDEX idx_druid_segments_long; DELETE FROM schema_version WHERE version > 1",
+            )
+            .await;
         let store = leading(place).await;
         assert_eq!(store.next_seq().await.unwrap(), 4);
         assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);
