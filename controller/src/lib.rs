@@ -12,6 +12,7 @@ mod leftovers;
 mod options;
 mod publish;
 mod query;
+mod query_limits;
 mod report;
 mod results;
 mod service;

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::context;
 use crate::leftovers::Leftovers;
 use crate::publish::{Publication, Published, publish};
+use crate::query_limits::{Meter, QueryLimits};
 use crate::report::{Ending, report};
 use crate::results::{self, REPORT_ROWS, ReadError, ReadRequest, Results};
 use crate::sharding::Sharding;
@@ -60,6 +61,8 @@ pub struct Query<'a> {
     environment: Arc<TaskEnvironment>,
     kernel: ControllerKernel,
     state: QueryState,
+    limits: QueryLimits,
+    meter: Meter,
     target: Option<IngestTarget>,
     /// First processes, by worker number.
     assignments: BTreeMap<WorkerNumber, v1::Node>,
@@ -87,6 +90,8 @@ impl<'a> Query<'a> {
         Query {
             environment: Arc::clone(&task.environment),
             task,
+            meter: Meter::new(prepared.limits, prepared.kernel.query()),
+            limits: prepared.limits,
             kernel: prepared.kernel,
             state: QueryState::new(started),
             target,
@@ -105,7 +110,8 @@ impl<'a> Query<'a> {
     /// Runs to the end.
     pub async fn run(mut self) -> End {
         self.event(ControllerEvent::Started).await;
-        let cancel = self.task.cancel.clone();
+        let (cancel, preempt) = (self.task.cancel.clone(), self.task.preempt.clone());
+        // Once segments are being published only the Overlord knows whether that can still be stopped.
         let mut cancelled = false;
         let end = loop {
             if let Some(end) = self.end.take() {
@@ -125,9 +131,13 @@ impl<'a> Query<'a> {
                 Some(answer) = self.task.reports.recv() => {
                     let _ = answer.send(report(&self.state, &self.kernel, now(), Ending::running()));
                 }
-                () = cancel.cancelled(), if !cancelled => {
+                () = cancel.cancelled(), if !cancelled && !self.kernel.is_publishing() => {
                     cancelled = true;
-                    self.event(ControllerEvent::Cancel { fault: self.fault(Fault::Canceled {}) }).await;
+                    self.cancel(Fault::Canceled {}).await;
+                }
+                () = preempt.cancelled(), if !cancelled && !self.kernel.is_publishing() => {
+                    cancelled = true;
+                    self.cancel(Fault::InsertLockPreempted {}).await;
                 }
                 () = tokio::time::sleep(deadline) => self.event(ControllerEvent::Tick).await,
             }
@@ -202,6 +212,11 @@ impl<'a> Query<'a> {
             host,
             ..FaultReport::from(fault)
         }
+    }
+
+    async fn cancel(&mut self, fault: Fault) {
+        let fault = self.fault(fault);
+        self.event(ControllerEvent::Cancel { fault }).await;
     }
 
     async fn event(&mut self, event: ControllerEvent) {
@@ -295,7 +310,7 @@ impl<'a> Query<'a> {
             worker: worker.0,
             incarnation: incarnation.0,
             epoch: self.task.epoch,
-            context_json: self.task.spec.context_json.clone(),
+            context_json: self.worker_context(),
         };
         let network = self.environment.network.clone();
         let link = WorkerLink::open(
@@ -306,6 +321,12 @@ impl<'a> Query<'a> {
             &mut self.link_tasks,
         );
         self.links.insert((worker, incarnation), link);
+    }
+
+    fn worker_context(&self) -> String {
+        let context = context::context(&self.task.spec).unwrap_or_default();
+        let workers = self.kernel.worker_count();
+        serde_json::Value::Object(self.limits.worker_context(context, workers)).to_string()
     }
 
     /// Sends to the process that plays a worker number now.
@@ -484,6 +505,24 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Whether the rows of the last stage are still no more than the query may make.
+    fn measure_output(
+        &mut self,
+        order: WorkOrderId,
+        event: &ControllerEvent,
+        segments: &[v1::SegmentOutput],
+    ) -> Result<(), Fault> {
+        if !self.kernel.is_last(order.stage) {
+            return Ok(());
+        }
+        let rows = match (&self.target, event) {
+            (Some(_), _) => segments.iter().map(|segment| segment.rows).sum(),
+            (None, ControllerEvent::OutputReady { sizes, .. }) => sizes.values().map(|size| size.rows).sum(),
+            _ => return Ok(()),
+        };
+        self.meter.produce(order, rows)
+    }
+
     async fn link_event(&mut self, from: FromLink) {
         let (worker, incarnation) = (from.worker, from.incarnation);
         match from.event {
@@ -518,16 +557,31 @@ impl<'a> Query<'a> {
                 .await;
             }
             LinkEvent::Worker(event) => match worker_event(event) {
+                Ok(Told::Kernel(ControllerEvent::WorkOrderFailed { order, fault })) => {
+                    let fault = self.limits.explain(fault);
+                    self.event(ControllerEvent::WorkOrderFailed { order, fault }).await;
+                }
                 Ok(Told::Kernel(event)) => self.event(event).await,
                 Ok(Told::Output {
                     order,
                     event,
                     segments,
                 }) => {
+                    let passed = self.measure_output(order, &event, &segments);
                     self.state.segments.insert(order, segments);
-                    self.event(event).await;
+                    match passed {
+                        Ok(()) => self.event(event).await,
+                        Err(fault) => self.cancel(fault).await,
+                    }
                 }
-                Ok(Told::Counters(order, snapshot)) => self.state.count(order, snapshot),
+                Ok(Told::Counters(order, snapshot)) => {
+                    let is_last = self.kernel.is_last(order.stage);
+                    let passed = self.meter.count(order, &snapshot, is_last);
+                    self.state.count(order, snapshot);
+                    if let Err(fault) = passed {
+                        self.cancel(fault).await;
+                    }
+                }
                 Ok(Told::Warning(order, fault)) => {
                     let worker_task_id = self.kernel.query().query_id.worker_task_id(worker, incarnation);
                     let stage: Option<StageNumber> = Some(order.stage);

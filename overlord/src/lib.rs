@@ -29,6 +29,6 @@ pub mod state;
 pub mod time;
 
 pub use error::{OverlordError, RequestError};
-pub use options::Options;
+pub use options::{METADATA_CONNECTIONS, Options};
 pub use quotas::Quotas;
 pub use service::{Started, run, start};

@@ -50,7 +50,9 @@ pub async fn start(
         place: metadata.to_string(),
         error,
     };
-    let store = Store::open(&metadata).await.map_err(opening)?;
+    let store = Store::open_pooled(&metadata, options.metadata_connections)
+        .await
+        .map_err(opening)?;
     let reports = Reports::open(&folder).map_err(|error| OverlordError::DeepStorage {
         path: folder.display().to_string(),
         reason: error.to_string(),

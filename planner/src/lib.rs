@@ -36,6 +36,7 @@ mod tables;
 mod types;
 mod unicode;
 
+pub use settings::integer as context_integer;
 pub use error::{PlanError, PlanPhase};
 pub use key_bounds::KeyBounds;
 pub use plan::{plan, referenced_tables};

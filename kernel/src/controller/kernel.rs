@@ -102,6 +102,11 @@ impl ControllerKernel {
         &self.query
     }
 
+    /// Worker numbers of the query.
+    pub fn worker_count(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether the end was told.
     pub fn is_finished(&self) -> bool {
         self.ending == Ending::Finished
@@ -550,6 +555,11 @@ impl ControllerKernel {
         self.stages.iter().rev().find(|stage| !stage.skipped)
     }
 
+    /// Whether a stage's output is the query's.
+    pub fn is_last(&self, stage: StageNumber) -> bool {
+        self.last_living().is_some_and(|last| last.number == stage)
+    }
+
     /// Once the last stage is done, its rows are read or its segments published.
     fn hand_over(&mut self, actions: &mut Vec<ControllerAction>) {
         let Some(last) = self.last_living() else { return };
@@ -583,7 +593,7 @@ impl ControllerKernel {
     }
 
     /// Whether what the workers hold no longer matters.
-    pub(super) fn is_publishing(&self) -> bool {
+    pub fn is_publishing(&self) -> bool {
         self.ending == Ending::Handing && self.query.kind != QueryKind::Select
     }
 
@@ -611,7 +621,7 @@ impl ControllerKernel {
 
     fn check_deadlines(&self, now: Millis) -> Result<(), FaultReport> {
         if let (Some(started), Some(timeout)) = (self.started, self.limits.timeout_ms)
-            && now >= started + timeout
+            && now >= started + timeout - self.limits.waited_ms
         {
             return Err(Fault::QueryTimeout {
                 timeout_ms: timeout.unsigned_abs(),
@@ -642,7 +652,7 @@ impl ControllerKernel {
         let query = self
             .started
             .zip(self.limits.timeout_ms)
-            .map(|(started, timeout)| started + timeout);
+            .map(|(started, timeout)| started + timeout - self.limits.waited_ms);
         self.launch_deadlines().chain(query).min()
     }
 

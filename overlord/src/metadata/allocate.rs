@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::publish::rows_of;
+use super::retry::retried;
 use super::segments::{Payload, SegmentRow, Usage, of_chunk};
 use super::standing::{Standing, Standings, hull, top};
 use super::{Store, StoreError, int};
@@ -29,6 +30,16 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn allocate(
+        &self,
+        task: &TaskId,
+        datasource: &str,
+        mode: AllocationMode,
+        chunks: &[(Interval, u32)],
+    ) -> Result<Vec<v1::ChunkAllocation>, StoreError> {
+        retried(|| self.allocate_once(task, datasource, mode, chunks)).await
+    }
+
+    async fn allocate_once(
         &self,
         task: &TaskId,
         datasource: &str,

@@ -8,6 +8,7 @@ use sqlx::{AnyConnection, Row};
 
 use super::carry::{appended_since, carried, replacing_since, void_allocations};
 use super::catalog::StoredColumn;
+use super::retry::retried;
 use super::segments::{LONG, Payload, Usage, read_segment, text_bound};
 use super::standing::{Standing, Standings, hull, top};
 use super::{Store, StoreError, int, uint};
@@ -82,6 +83,10 @@ impl Store {
     /// [`StoreError::Conflict`] when the task is another epoch's, or its REPLACE cannot be; [`StoreError::Superseded`] when
     /// other data stand where its segments belong, and another allocation may do.
     pub async fn publish(&self, publication: Publication<'_>) -> Result<Published, StoreError> {
+        retried(|| self.publish_once(&publication)).await
+    }
+
+    async fn publish_once(&self, publication: &Publication<'_>) -> Result<Published, StoreError> {
         let mut tx = self.begin().await?;
         let task = publication.task_id;
         if let Some(published) = known(&mut tx, task).await? {
@@ -102,7 +107,7 @@ impl Store {
             }
             drop_replaced(&mut tx, datasource, intervals, &now).await?;
         }
-        check_standing(&mut tx, &publication).await?;
+        check_standing(&mut tx, publication).await?;
         let mut segments = publication
             .segments
             .iter()
@@ -136,8 +141,11 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn published(&self, task: &TaskId) -> Result<Option<Published>, StoreError> {
-        let mut connection = self.reader.acquire().await?;
-        known(&mut connection, task).await
+        retried(|| async {
+            let mut connection = self.reader.acquire().await?;
+            known(&mut connection, task).await
+        })
+        .await
     }
 }
 

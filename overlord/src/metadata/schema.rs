@@ -1,6 +1,6 @@
 //! The tables, and how those of an earlier version become those of this one.
 
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Executor};
 
 use super::segments::LONG;
 use super::{Dialect, StoreError, begin_write};
@@ -33,15 +33,23 @@ DROP INDEX IF EXISTS idx_druid_segments_odd_years;
 CREATE INDEX idx_druid_segments_long ON druid_segments (dataSource, used) WHERE {long};
 ";
 
+/// The schema's number that this version makes.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The number of a store's schema; 0 for one without tables.
+pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let version = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version");
+    Ok(version.fetch_one(connection).await?)
+}
+
 /// Runs the migrations that the store has not seen.
 pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
     let mut tx = begin_write(pool, dialect).await?;
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .await?;
-    let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")
-        .fetch_one(&mut *tx)
-        .await?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let (found, known) = (version(&mut tx).await?, known());
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }

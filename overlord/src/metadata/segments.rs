@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::carry::{Appended, appended_since, replacing_since};
+use super::retry::retried;
 use super::{Store, StoreError};
 use crate::ids::TaskId;
 use crate::time::{Interval, format_ms, parse_ms};
@@ -203,6 +204,15 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn segment_payloads_for(
+        &self,
+        datasource: &str,
+        intervals: &[Interval],
+        reader: Option<(&TaskId, &[Interval])>,
+    ) -> Result<Vec<String>, StoreError> {
+        retried(|| self.read_payloads(datasource, intervals, reader)).await
+    }
+
+    async fn read_payloads(
         &self,
         datasource: &str,
         intervals: &[Interval],

@@ -118,6 +118,7 @@ impl Candidate {
             etcd: Some(etcd.address()),
             advertise: None,
         quotas: Default::default(),
+        metadata_connections: 8,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

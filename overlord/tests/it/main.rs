@@ -7,7 +7,10 @@
     clippy::expect_used
 )]
 
+mod concurrency;
+mod concurrent_replace;
 mod election;
+mod line;
 mod locks;
 mod place;
 mod queue;

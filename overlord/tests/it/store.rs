@@ -7,16 +7,16 @@ use sarsen_proto::v1;
 
 use crate::place::Place;
 
-const DAY: i64 = 86_400_000;
+pub const DAY: i64 = 86_400_000;
 
-fn day(number: i64) -> Interval {
+pub fn day(number: i64) -> Interval {
     Interval {
         start_ms: number * DAY,
         end_ms: (number + 1) * DAY,
     }
 }
 
-async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
+pub async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
     let id = TaskId::of_query(name);
     let spec = v1::TaskSpec {
         query_id: name.into(),
@@ -36,7 +36,7 @@ async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
     id
 }
 
-fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &str)]) -> v1::SegmentRecord {
+pub fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &str)]) -> v1::SegmentRecord {
     let column = |(name, native): &(&str, &str)| v1::Column {
         name: (*name).into(),
         native_type: (*native).into(),
@@ -53,7 +53,7 @@ fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &st
     }
 }
 
-async fn publish(
+pub async fn publish(
     store: &Store,
     task: &TaskId,
     replaced: Option<Vec<Interval>>,
@@ -70,7 +70,7 @@ async fn publish(
         .await
 }
 
-async fn allocate(
+pub async fn allocate(
     store: &Store,
     task: &TaskId,
     mode: AllocationMode,
@@ -85,7 +85,7 @@ async fn allocate(
 }
 
 /// Allocates and publishes one segment.
-async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAllocation {
+pub async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAllocation {
     let given = allocate(store, task, AllocationMode::Append, chunk, 1).await;
     let segments = vec![segment(
         chunk,
@@ -98,7 +98,7 @@ async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAlloc
 }
 
 /// Opens a store to write to it.
-async fn leading(place: &Place) -> Store {
+pub async fn leading(place: &Place) -> Store {
     let store = Store::open(&place.url).await.unwrap();
     store.lead().await.unwrap();
     store
@@ -126,6 +126,7 @@ macro_rules! on_every_store {
         }
     )*};
 }
+pub(crate) use on_every_store;
 
 on_every_store! {
     async fn a_second_publish_of_a_task_answers_what_the_first_did(_place: &Place, store: Store) {
