@@ -209,10 +209,19 @@ async fn write_table(
     table: &Table,
     out: &mut impl Write,
 ) -> Result<u64, StoreError> {
-    let columns: Vec<String> = table.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    // PostgreSQL folds what is not quoted to lower case, and so were the tables made.
-    let columns = columns.join(", ").replace("\"dataSource\"", "dataSource");
-    let sql = format!("SELECT {columns} FROM {} ORDER BY {}", table.name, table.key);
+    let column = |(name, kind): &(&str, Kind)| match (*name, kind) {
+        ("end", _) => "\"end\"".to_owned(),
+        // The driver that serves both databases does not read SQLite's booleans.
+        (name, Flag) => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
+        (name, _) => name.to_owned(),
+    };
+    let columns: Vec<String> = table.columns.iter().map(column).collect();
+    let sql = format!(
+        "SELECT {} FROM {} ORDER BY {}",
+        columns.join(", "),
+        table.name,
+        table.key
+    );
     let mut found = sqlx::query(&sql).fetch(snapshot);
     let mut count = 0;
     while let Some(row) = found.try_next().await? {
@@ -236,7 +245,7 @@ fn read(row: &AnyRow, table: &Table) -> Result<Map<String, Value>, StoreError> {
             Text => json!(row.try_get::<String, _>(place)?),
             Maybe => json!(row.try_get::<std::option::Option<String>, _>(place)?),
             Whole => json!(row.try_get::<i64, _>(place)?),
-            Flag => json!(row.try_get::<bool, _>(place)?),
+            Flag => json!(row.try_get::<i64, _>(place)? != 0),
             Bytes => json!(hex(&row.try_get::<Vec<u8>, _>(place)?)),
         };
         values.insert((*name).to_owned(), value);

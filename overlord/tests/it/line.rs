@@ -243,7 +243,7 @@ fn nobody_starves_beside_a_stream_of_small_and_important_queries() {
         priority: 50,
     }));
     let waits = simulate(8, &queries);
-    // 50 points of priority are worth 500 seconds.
-    assert!(waits[0].0 <= 510_000, "{}", waits[0].0);
+    // 50 points of priority are worth 500 seconds, by when the queue is 32 seconds long.
+    assert!(waits[0].0 <= 540_000, "{}", waits[0].0);
     assert!(waits[0].0 >= 100_000, "priority counts: {}", waits[0].0);
 }

@@ -9,10 +9,12 @@
 
 mod concurrency;
 mod concurrent_replace;
+mod connection_loss;
 mod election;
 mod line;
 mod locks;
 mod place;
+mod portable;
 mod queue;
 mod service;
 mod slots;
