@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod logging;
+mod metadata;
 mod progress;
 mod roles;
 mod sql;
@@ -38,6 +39,8 @@ enum Command {
     Sql(sql::Options),
     /// Lists tasks and shows or ends one.
     Task(task::Options),
+    /// Backs the metadata store up, and restores it.
+    Metadata(metadata::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         }),
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),
+        Command::Metadata(options) => metadata::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     match result {

@@ -15,32 +15,32 @@ pub struct Quotas {
         env = "SARSEN_MAX_RUNNING_QUERIES_PER_USER",
         default_value_t = 0
     )]
-    pub running: u32,
+    pub running_per_user: u32,
     /// Queries of one user that may wait; more of them are refused with 429. 0: no limit.
     #[arg(
         long = "max-queued-queries-per-user",
         env = "SARSEN_MAX_QUEUED_QUERIES_PER_USER",
         default_value_t = 0
     )]
-    pub queued: u32,
+    pub queued_per_user: u32,
     /// Worker slots that the queries of one user may hold together. 0: no limit.
     #[arg(
         long = "max-worker-slots-per-user",
         env = "SARSEN_MAX_WORKER_SLOTS_PER_USER",
         default_value_t = 0
     )]
-    pub slots: u32,
+    pub slots_per_user: u32,
 }
 
 impl Quotas {
     /// Whether a user with so many running queries may start another one.
     pub fn may_run(&self, running: u32) -> bool {
-        self.running == 0 || running < self.running
+        self.running_per_user == 0 || running < self.running_per_user
     }
 
     /// Whether a user with so many waiting queries may add another one.
     pub fn may_wait(&self, waiting: u32) -> bool {
-        self.queued == 0 || waiting < self.queued
+        self.queued_per_user == 0 || waiting < self.queued_per_user
     }
 }
 

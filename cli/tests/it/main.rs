@@ -9,6 +9,7 @@
 
 mod cluster;
 mod command_line;
+mod concurrency;
 mod depth;
 mod http_source;
 mod oracle;

@@ -116,7 +116,7 @@ impl Overlord {
                     state.forget(id, now);
                     return Known::Refused(RequestError::TooManyQueued {
                         user: spec.identity.clone(),
-                        most: state.quotas.queued,
+                        most: state.quotas.queued_per_user,
                     });
                 }
                 Known::New(Box::new(order))

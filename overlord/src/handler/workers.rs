@@ -142,7 +142,7 @@ fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
         total,
         held,
         by_user,
-        per_user: state.quotas.slots,
+        per_user: state.quotas.slots_per_user,
     };
     let State { line, slots, .. } = state;
     let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();

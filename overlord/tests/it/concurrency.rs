@@ -104,9 +104,9 @@ async fn a_task_that_waits_for_its_lock_holds_no_slot_of_any_kind() {
 async fn a_users_queue_has_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let quotas = Quotas {
-        running: 1,
-        queued: 1,
-        slots: 0,
+        running_per_user: 1,
+        queued_per_user: 1,
+        slots_per_user: 0,
     };
     let (mut cluster, notes) = (Cluster::open_as(folder.path(), &[], None, quotas).await, Notes::default());
     cluster.controller("controller", &notes).await;

@@ -149,7 +149,7 @@ fn a_task_that_has_not_begun_gives_its_locks_up_and_waits() {
 #[test]
 fn a_user_runs_no_more_queries_than_the_quota_and_others_pass() {
     let mut state = State::default();
-    state.quotas.running = 1;
+    state.quotas.running_per_user = 1;
     join(&mut state, "a", 4);
     for (name, user) in [("a1", "alice"), ("a2", "alice"), ("b1", "bob"), ("n1", ""), ("n2", "")] {
         let id = submit(&mut state, name, v1::StatementKind::Select, 0);
