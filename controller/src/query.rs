@@ -11,6 +11,7 @@ use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use sarsen_kernel::query::{IngestTarget, QueryKind};
 use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport};
+use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, Producer, WorkOrder};
 use sarsen_proto::v1::worker_command::Command;
@@ -63,6 +64,8 @@ pub struct Query<'a> {
     state: QueryState,
     limits: QueryLimits,
     meter: Meter,
+    /// The boundaries that were sent last.
+    encoded: Option<(Arc<Boundaries>, v1::KernelValue)>,
     target: Option<IngestTarget>,
     /// First processes, by worker number.
     assignments: BTreeMap<WorkerNumber, v1::Node>,
@@ -92,6 +95,7 @@ impl<'a> Query<'a> {
             task,
             meter: Meter::new(prepared.limits, prepared.kernel.query()),
             limits: prepared.limits,
+            encoded: None,
             kernel: prepared.kernel,
             state: QueryState::new(started),
             target,
@@ -232,7 +236,7 @@ impl<'a> Query<'a> {
             ControllerAction::SendWorkOrder { incarnation, order } => {
                 self.send_order(incarnation, *order).await
             }
-            ControllerAction::SendBoundaries { order, boundaries } => match to_kernel(&boundaries) {
+            ControllerAction::SendBoundaries { order, boundaries } => match self.encoded(boundaries) {
                 Ok(boundaries) => {
                     let set = v1::SetBoundaries {
                         order: Some(order.into()),
@@ -267,6 +271,18 @@ impl<'a> Query<'a> {
             }
             ControllerAction::QueryFinished { result } => self.end = Some(result),
         }
+    }
+
+    /// Boundaries as they are sent: encoded once for all workers of a stage.
+    fn encoded(&mut self, boundaries: Arc<Boundaries>) -> Result<v1::KernelValue, DecodeError> {
+        if let Some((known, encoded)) = &self.encoded
+            && Arc::ptr_eq(known, &boundaries)
+        {
+            return Ok(encoded.clone());
+        }
+        let encoded = to_kernel(boundaries.as_ref())?;
+        self.encoded = Some((boundaries, encoded.clone()));
+        Ok(encoded)
     }
 
     /// The first processes were asked for before the query began; later ones are asked for one by one.
@@ -415,7 +431,7 @@ impl<'a> Query<'a> {
     fn sharding(&self, target: &IngestTarget) -> Sharding {
         let read = self.kernel.final_input();
         let shuffle = read.as_ref().and_then(|(stage, _)| stage.shuffle.as_ref());
-        let boundaries = read.as_ref().and_then(|(_, view)| view.boundaries.as_ref());
+        let boundaries = read.as_ref().and_then(|(_, view)| view.boundaries.as_deref());
         Sharding::new(target, shuffle, boundaries)
     }
 
