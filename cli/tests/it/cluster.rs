@@ -31,6 +31,10 @@ impl Process {
         Process { child, log }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -11,6 +11,7 @@ mod cluster;
 mod command_line;
 mod concurrency;
 mod depth;
+mod figures;
 mod http_source;
 mod oracle;
 mod page;

@@ -13,6 +13,7 @@ mod connection_loss;
 mod election;
 mod line;
 mod locks;
+mod million;
 mod place;
 mod portable;
 mod queue;
