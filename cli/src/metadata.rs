@@ -43,7 +43,9 @@ pub fn run(options: &Options) -> Outcome {
         Some(url) => MetadataUrl::parse(url)
             .ok_or("--metadata: expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE")?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (what, counts) = match &options.command {
         Command::Backup { file } => ("backed up", runtime.block_on(write(&url, file))?),
         Command::Restore { file } => ("restored", runtime.block_on(read(&url, file))?),

@@ -575,7 +575,8 @@ impl<'a> Query<'a> {
             LinkEvent::Worker(event) => match worker_event(event) {
                 Ok(Told::Kernel(ControllerEvent::WorkOrderFailed { order, fault })) => {
                     let fault = self.limits.explain(fault);
-                    self.event(ControllerEvent::WorkOrderFailed { order, fault }).await;
+                    self.event(ControllerEvent::WorkOrderFailed { order, fault })
+                        .await;
                 }
                 Ok(Told::Kernel(event)) => self.event(event).await,
                 Ok(Told::Output {

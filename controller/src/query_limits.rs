@@ -116,7 +116,9 @@ impl Meter {
         let stages = definition.stages.iter();
         Meter {
             limits,
-            outside: stages.map(|stage| (stage.number, channels(&stage.inputs))).collect(),
+            outside: stages
+                .map(|stage| (stage.number, channels(&stage.inputs)))
+                .collect(),
             ingests: definition.kind != QueryKind::Select,
             ..Meter::default()
         }
@@ -126,7 +128,12 @@ impl Meter {
     ///
     /// # Errors
     /// The limit that is passed.
-    pub fn count(&mut self, order: WorkOrderId, snapshot: &CounterSnapshot, is_last: bool) -> Result<(), Fault> {
+    pub fn count(
+        &mut self,
+        order: WorkOrderId,
+        snapshot: &CounterSnapshot,
+        is_last: bool,
+    ) -> Result<(), Fault> {
         let channels = self.outside.get(&order.stage).into_iter().flatten();
         let read = channels.filter_map(|name| snapshot.channels.get(name));
         let read: u64 = read.flat_map(|channel| &channel.bytes).sum();
@@ -138,7 +145,9 @@ impl Meter {
             return Ok(());
         }
         let rows = if self.ingests {
-            snapshot.segment_generation.map_or(0, |progress| progress.rows_processed)
+            snapshot
+                .segment_generation
+                .map_or(0, |progress| progress.rows_processed)
         } else {
             let output = snapshot.channels.get("output");
             output.map_or(0, |channel| channel.rows.iter().sum())
@@ -155,7 +164,10 @@ impl Meter {
         if self.limits.max_output_rows.is_none() {
             return Ok(());
         }
-        let of_stage = self.produced.iter().filter(|((stage, _), _)| *stage == order.stage);
+        let of_stage = self
+            .produced
+            .iter()
+            .filter(|((stage, _), _)| *stage == order.stage);
         self.limits.check_output(of_stage.map(|(_, rows)| rows).sum())
     }
 }
@@ -207,7 +219,11 @@ mod tests {
         assert_eq!(meter.count(order(0, 1), &snapshot(60, 4), true), Ok(()));
         let scanned = meter.count(order(0, 1), &snapshot(61, 4), true).unwrap_err();
         assert_eq!(scanned.code(), "TooManyScannedBytes");
-        assert!(scanned.message().contains("maxScannedBytes"), "{}", scanned.message());
+        assert!(
+            scanned.message().contains("maxScannedBytes"),
+            "{}",
+            scanned.message()
+        );
         let rows = meter.count(order(0, 1), &snapshot(60, 5), true).unwrap_err();
         assert_eq!(
             rows,
@@ -222,7 +238,8 @@ mod tests {
     fn workers_share_the_memory_of_their_query() {
         let context = json!({ "maxQueryMemoryBytes": 4000, "taskMemoryBytes": 1500 });
         let memory = |workers| {
-            let context = limits(context.clone()).worker_context(context.as_object().unwrap().clone(), workers);
+            let context =
+                limits(context.clone()).worker_context(context.as_object().unwrap().clone(), workers);
             integer(&context, "taskMemoryBytes")
         };
         assert_eq!(memory(4), Some(1000));

@@ -39,7 +39,7 @@ pub async fn list_splits(
             } => {
                 let request = segments_request(datasource, intervals, task_id);
                 segment_splits(request, keys, network, overlord_address).await?
-            },
+            }
         };
         let input = usize::try_from(scan.stage.0)
             .ok()

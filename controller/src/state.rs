@@ -149,7 +149,9 @@ mod tests {
         use sarsen_kernel::counters::ChannelCounters;
         let mut state = QueryState::new(0);
         let mut count = |stages: u32, workers: u32| {
-            for (stage, worker) in (0..stages).flat_map(|stage| (0..workers).map(move |worker| (stage, worker))) {
+            for (stage, worker) in
+                (0..stages).flat_map(|stage| (0..workers).map(move |worker| (stage, worker)))
+            {
                 let order = WorkOrderId {
                     stage: StageNumber(stage),
                     worker: WorkerNumber(worker),
@@ -169,7 +171,10 @@ mod tests {
         };
         let few = count(2, 500);
         assert_eq!(few[&StageNumber(1)].len(), 500);
-        assert_eq!(few[&StageNumber(1)][&WorkerNumber(7)].channels["output"].rows, [1, 2, 3]);
+        assert_eq!(
+            few[&StageNumber(1)][&WorkerNumber(7)].channels["output"].rows,
+            [1, 2, 3]
+        );
         let many = count(3, 500);
         assert_eq!(many.len(), 3);
         for workers in many.values() {

@@ -113,8 +113,7 @@ impl IntoResponse for ApiError {
             ApiError::Text { status, message } => text_response(status, message),
             ApiError::Failed { status, body } => json_response(status, &body),
             ApiError::TooMany { message } => {
-                let body =
-                    errors::druid_exception("capacityExceeded", "USER", "CAPACITY_EXCEEDED", &message);
+                let body = errors::druid_exception("capacityExceeded", "USER", "CAPACITY_EXCEEDED", &message);
                 json_response(StatusCode::TOO_MANY_REQUESTS, &body)
             }
             ApiError::Unavailable { message } => {

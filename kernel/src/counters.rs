@@ -91,7 +91,10 @@ impl CounterSnapshot {
         }
         if let Some(theirs) = &other.sort_progress {
             let progress = |sort: &SortProgress| sort.progress_digest.unwrap_or(0.0);
-            let slower = self.sort_progress.as_ref().is_none_or(|ours| progress(theirs) < progress(ours));
+            let slower = self
+                .sort_progress
+                .as_ref()
+                .is_none_or(|ours| progress(theirs) < progress(ours));
             if slower {
                 self.sort_progress = Some(theirs.clone());
             }

@@ -82,13 +82,7 @@ impl Overlord {
         } = order;
         match self
             .store
-            .record_dispatch(
-                task,
-                *epoch,
-                address,
-                *started_ms,
-                &order.spec,
-            )
+            .record_dispatch(task, *epoch, address, *started_ms, &order.spec)
             .await
         {
             Ok(open) => open,
@@ -142,7 +136,10 @@ impl Overlord {
     async fn cancel_if_asked(&self, order: &Dispatch) {
         let cause = self.state().tasks.get(&order.task).and_then(|entry| {
             let preempted = entry.preempted.then_some(v1::CancelCause::LockPreempted);
-            entry.canceled.then_some(v1::CancelCause::Unspecified).or(preempted)
+            entry
+                .canceled
+                .then_some(v1::CancelCause::Unspecified)
+                .or(preempted)
         });
         if let Some(cause) = cause {
             self.cancel(&order.task, &order.address, cause).await;

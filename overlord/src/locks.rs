@@ -206,7 +206,11 @@ fn settle(locks: &mut [Lock]) -> Outcome {
         }
         let against = |other: &&Lock| other.mode.conflicts(&lock.mode);
         let waits = |other: &&Lock| other.standing == Standing::Waits;
-        let mut in_the_way = locks.iter().filter(|other| other.is_held()).filter(against).peekable();
+        let mut in_the_way = locks
+            .iter()
+            .filter(|other| other.is_held())
+            .filter(against)
+            .peekable();
         // Those that only wait count too: a stream of INSERTs would starve a REPLACE otherwise.
         let mut ahead = earlier.filter(waits).filter(against);
         let revoked: Vec<TaskId> = if in_the_way.peek().is_none() {

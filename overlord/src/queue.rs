@@ -59,7 +59,6 @@ fn is_ready(entry: &TaskEntry) -> bool {
     entry.persisted && matches!(entry.phase, Phase::Waiting) && entry.locked_ms.is_some()
 }
 
-
 /// Tasks that each controller has.
 fn load(state: &State) -> HashMap<NodeId, u32> {
     let mut load = HashMap::new();
@@ -266,7 +265,9 @@ fn unrecovered(state: &mut State, lost: impl Fn(&TaskEntry) -> bool) -> Vec<Fail
 pub fn expire_waiting(state: &mut State, now_ms: i64) -> Vec<Failure> {
     let overdue = |entry: &TaskEntry| {
         let timeout = entry.spec.queue_timeout_ms;
-        matches!(entry.phase, Phase::Waiting) && timeout > 0 && now_ms >= entry.created_ms.saturating_add(timeout)
+        matches!(entry.phase, Phase::Waiting)
+            && timeout > 0
+            && now_ms >= entry.created_ms.saturating_add(timeout)
     };
     let mut failures = Vec::new();
     for (id, entry) in state.tasks.iter_mut().filter(|(_, entry)| overdue(entry)) {

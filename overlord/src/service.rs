@@ -72,7 +72,13 @@ pub async fn start(
         })?;
     tracing::info!(address, metadata = %metadata, "overlord is up");
     let leads = members.leader() == Leader::Ours;
-    let overlord = Overlord::new(State::of(members, options.quotas), store, reports, network, shutdown.clone());
+    let overlord = Overlord::new(
+        State::of(members, options.quotas),
+        store,
+        reports,
+        network,
+        shutdown.clone(),
+    );
     if leads {
         overlord.take_over().await.map_err(opening)?;
     }

@@ -114,7 +114,10 @@ impl SlotTable {
     pub fn by_task(&self, nodes: &[WorkerNode]) -> HashMap<TaskId, u32> {
         let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         let held = self.held.iter().map(|(task, workers)| {
-            let here = workers.values().filter(|node| live.contains(node.as_str())).count();
+            let here = workers
+                .values()
+                .filter(|node| live.contains(node.as_str()))
+                .count();
             (task.clone(), u32::try_from(here).unwrap_or(u32::MAX))
         });
         held.filter(|(_, here)| *here > 0).collect()

@@ -223,7 +223,9 @@ impl State {
 
     /// A publish of a task begins: nobody takes its locks any more. False when it does not hold them.
     pub fn begin_publish(&mut self, id: &TaskId) -> bool {
-        let Some(entry) = self.tasks.get(id) else { return false };
+        let Some(entry) = self.tasks.get(id) else {
+            return false;
+        };
         let datasource = entry.spec.datasource.clone();
         self.locks.begin_publish(id, &datasource)
     }

@@ -36,7 +36,6 @@ mod tables;
 mod types;
 mod unicode;
 
-pub use settings::integer as context_integer;
 pub use error::{PlanError, PlanPhase};
 pub use key_bounds::KeyBounds;
 pub use plan::{plan, referenced_tables};
@@ -44,4 +43,5 @@ pub use request::{
     Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
     StatementKind, TableSchema,
 };
+pub use settings::integer as context_integer;
 pub use tables::ScanTarget;

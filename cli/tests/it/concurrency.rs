@@ -20,7 +20,9 @@ fn silent_server() -> (TcpListener, String) {
 
 fn endless(url: &str) -> String {
     let source = json!({ "type": "http", "uris": [url] });
-    format!("TABLE(EXTERN('{source}', '{{\"type\":\"json\"}}')) EXTEND (t VARCHAR, k VARCHAR, n BIGINT, x DOUBLE)")
+    format!(
+        "TABLE(EXTERN('{source}', '{{\"type\":\"json\"}}')) EXTEND (t VARCHAR, k VARCHAR, n BIGINT, x DOUBLE)"
+    )
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
@@ -93,7 +95,10 @@ fn appending_while_a_replace_runs_loses_and_doubles_no_row() {
         assert_eq!(api.rows("SELECT COUNT(*), SUM(n) FROM e"), expected);
     }
     // Alone, a REPLACE drops what it did not read.
-    api.run("REPLACE INTO e OVERWRITE ALL SELECT * FROM e WHERE n = 7 PARTITIONED BY DAY", &context);
+    api.run(
+        "REPLACE INTO e OVERWRITE ALL SELECT * FROM e WHERE n = 7 PARTITIONED BY DAY",
+        &context,
+    );
     assert_eq!(api.rows("SELECT COUNT(*) FROM e"), json!([[appended]]));
 }
 
@@ -102,10 +107,14 @@ fn a_task_of_higher_priority_takes_the_locks_of_one_that_runs() {
     let standalone = Standalone::start();
     let api = &standalone.api;
     let (_server, url) = silent_server();
-    let query = format!("REPLACE INTO e OVERWRITE ALL {TABLE}{} PARTITIONED BY DAY", endless(&url));
+    let query = format!(
+        "REPLACE INTO e OVERWRITE ALL {TABLE}{} PARTITIONED BY DAY",
+        endless(&url)
+    );
     let low = api.submit(&query, &json!({}));
     until_it_runs(api, &low);
-    let values = "REPLACE INTO e OVERWRITE ALL SELECT TIME_PARSE('2024-01-01') AS __time, 1 AS n PARTITIONED BY DAY";
+    let values =
+        "REPLACE INTO e OVERWRITE ALL SELECT TIME_PARSE('2024-01-01') AS __time, 1 AS n PARTITIONED BY DAY";
     let equal = api.submit(values, &json!({ "priority": 50 }));
     assert_eq!(api.status(&equal)["runnerStatusCode"], "WAITING");
     api.run(values, &json!({ "priority": 51 }));
@@ -113,7 +122,10 @@ fn a_task_of_higher_priority_takes_the_locks_of_one_that_runs() {
     assert_eq!(status["status"], "FAILED");
     let error = &api.report(&low)["status"]["errorReport"]["error"];
     assert_eq!(error["errorCode"], "InsertLockPreempted");
-    assert_eq!(error["errorMessage"], "Insert lock preempted by a higher-priority ingestion job");
+    assert_eq!(
+        error["errorMessage"],
+        "Insert lock preempted by a higher-priority ingestion job"
+    );
     assert_eq!(api.wait(&equal)["status"], "SUCCESS");
 }
 
@@ -137,13 +149,21 @@ fn limits_of_a_query_end_it_with_faults_that_name_them() {
         let error = api.report(&task)["status"]["errorReport"]["error"].clone();
         assert_eq!(error["errorCode"], code, "{error}");
         assert_eq!(error[setting], limit, "{error}");
-        assert!(error["errorMessage"].as_str().unwrap().contains(setting), "{error}");
+        assert!(
+            error["errorMessage"].as_str().unwrap().contains(setting),
+            "{error}"
+        );
     }
-    let context = json!({ "maxOutputRows": 3_000, "maxScannedBytes": "10000000", "maxQueryMemoryBytes": 100_000_000 });
+    let context =
+        json!({ "maxOutputRows": 3_000, "maxScannedBytes": "10000000", "maxQueryMemoryBytes": 100_000_000 });
     api.run(&select, &context);
     api.run(&insert, &context);
     let (status, error) = synchronous(api, &select, &json!({ "maxOutputRows": 10 }));
-    assert_eq!((status, &error["errorCode"]), (400, &json!("TooManyOutputRows")), "{error}");
+    assert_eq!(
+        (status, &error["errorCode"]),
+        (400, &json!("TooManyOutputRows")),
+        "{error}"
+    );
     for (bad, status) in [(json!(0), 400), (json!("many"), 400)] {
         let (found, error) = synchronous(api, &select, &json!({ "maxOutputRows": bad }));
         assert_eq!(found, status, "{error}");
@@ -159,12 +179,23 @@ fn a_timeout_ends_a_task_and_a_statement_that_waits() {
     let task = api.submit(&query, &json!({ "timeout": 300 }));
     assert_eq!(api.wait(&task)["status"], "FAILED");
     let error = &api.report(&task)["status"]["errorReport"]["error"];
-    assert_eq!((&error["errorCode"], &error["errorMessage"]), (&json!("Canceled"), &json!("Query timed out")));
+    assert_eq!(
+        (&error["errorCode"], &error["errorMessage"]),
+        (&json!("Canceled"), &json!("Query timed out"))
+    );
 
     let runs = api.submit(&query, &json!({}));
     until_it_runs(api, &runs);
-    let (status, error) = synchronous(api, "SELECT 1 FROM (VALUES (1)) AS v(x)", &json!({ "timeout": 200 }));
-    assert_eq!((status, &error["errorMessage"]), (504, &json!("Query timed out")), "{error}");
+    let (status, error) = synchronous(
+        api,
+        "SELECT 1 FROM (VALUES (1)) AS v(x)",
+        &json!({ "timeout": 200 }),
+    );
+    assert_eq!(
+        (status, &error["errorMessage"]),
+        (504, &json!("Query timed out")),
+        "{error}"
+    );
     api.send("POST", &format!("/druid/indexer/v1/task/{runs}/shutdown"), None);
     api.wait(&runs);
     assert_eq!(api.rows("SELECT x FROM (VALUES (1)) AS v(x)"), json!([[1]]));
@@ -172,7 +203,12 @@ fn a_timeout_ends_a_task_and_a_statement_that_waits() {
 
 #[test]
 fn a_user_has_no_more_than_the_quota() {
-    let flags = ["--max-running-queries-per-user", "1", "--max-queued-queries-per-user", "1"];
+    let flags = [
+        "--max-running-queries-per-user",
+        "1",
+        "--max-queued-queries-per-user",
+        "1",
+    ];
     let standalone = Standalone::with(&flags);
     let api = &standalone.api;
     let (_server, url) = silent_server();
@@ -184,7 +220,12 @@ fn a_user_has_no_more_than_the_quota() {
     let (status, error) = api.send("POST", "/druid/v2/sql/task", Some(&json!({ "query": query })));
     assert_eq!(status, 429, "{error}");
     assert_eq!(error["category"], "CAPACITY_EXCEEDED");
-    assert!(error["errorMessage"].as_str().unwrap().contains("--max-queued-queries-per-user"));
+    assert!(
+        error["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("--max-queued-queries-per-user")
+    );
     for task in [waits, runs] {
         api.send("POST", &format!("/druid/indexer/v1/task/{task}/shutdown"), None);
     }
@@ -204,22 +245,36 @@ fn metadata(arguments: &[&str], data: &Path) -> Output {
 fn a_backup_taken_while_it_runs_restores_its_tables_and_tasks() {
     let standalone = Standalone::start();
     let source = events(standalone.path(), 500, 3);
-    let task = standalone.api.submit(&format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"), &json!({}));
+    let task = standalone.api.submit(
+        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
+        &json!({}),
+    );
     standalone.api.wait(&task);
     let data = standalone.path().join("data");
     let file = standalone.path().join("metadata.jsonl.gz");
     let name = file.to_str().unwrap();
     let taken = metadata(&["backup", name], &data);
     let said = String::from_utf8_lossy(&taken.stdout).into_owned();
-    assert!(taken.status.success() && said.contains("backed up 3 segments and 1 tasks"), "{taken:?}");
+    assert!(
+        taken.status.success() && said.contains("backed up 3 segments and 1 tasks"),
+        "{taken:?}"
+    );
     let refused = metadata(&["restore", name], &data);
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("empty store"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("empty store"),
+        "{refused:?}"
+    );
 
     let restored = tempfile::tempdir().unwrap();
     assert!(metadata(&["restore", name], restored.path()).status.success());
     let (data_dir, deep_storage) = (restored.path().to_str().unwrap(), data.join("deep-storage"));
-    let flags = ["--data-dir", data_dir, "--deep-storage", deep_storage.to_str().unwrap()];
+    let flags = [
+        "--data-dir",
+        data_dir,
+        "--deep-storage",
+        deep_storage.to_str().unwrap(),
+    ];
     let other = Standalone::with_own_data(&flags);
     assert_eq!(other.api.rows("SELECT COUNT(*) FROM e"), json!([[500]]));
     assert_eq!(other.api.status(&task)["status"], "SUCCESS");

@@ -76,5 +76,8 @@ fn the_first_work_order_goes_out_soon_after_the_submission() {
         })
         .collect();
     waits.sort_unstable();
-    eprintln!("submit to first work order: p50 {} ms, p99 {} ms", waits[250], waits[495]);
+    eprintln!(
+        "submit to first work order: p50 {} ms, p99 {} ms",
+        waits[250], waits[495]
+    );
 }

@@ -60,8 +60,10 @@ impl Dirty {
 
     /// A stage is done: its readers may begin, and what it read may be needless.
     pub fn done(&mut self, position: usize) {
-        self.stages.extend(self.readers.get(position).into_iter().flatten());
-        self.cleanable.extend(self.inputs.get(position).into_iter().flatten());
+        self.stages
+            .extend(self.readers.get(position).into_iter().flatten());
+        self.cleanable
+            .extend(self.inputs.get(position).into_iter().flatten());
         self.cleanable.insert(position);
     }
 

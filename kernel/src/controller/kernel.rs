@@ -129,7 +129,10 @@ impl ControllerKernel {
         for state in &self.stages {
             footprint.orders += state.orders.len();
             footprint.weights += state.weights.len();
-            footprint.boundaries += state.boundaries.as_ref().map_or(0, |known| known.partition_count());
+            footprint.boundaries += state
+                .boundaries
+                .as_ref()
+                .map_or(0, |known| known.partition_count());
             for order in state.orders.values() {
                 footprint.samples += order.statistics.as_ref().map_or(0, KeyStatistics::sample_count);
                 for read in order.reads.values() {
@@ -413,8 +416,11 @@ impl ControllerKernel {
             let Some(state) = self.stages.get_mut(position) else {
                 continue;
             };
-            let (shuffle, boundaries, number) =
-                (state.shuffle.clone(), state.boundaries.as_deref().cloned(), state.number);
+            let (shuffle, boundaries, number) = (
+                state.shuffle.clone(),
+                state.boundaries.as_deref().cloned(),
+                state.number,
+            );
             let Some(order) = state.orders.get_mut(&worker) else {
                 continue;
             };
@@ -530,7 +536,10 @@ impl ControllerKernel {
         self.register(number, StagePhase::MergingStatistics, now);
         if let Some(state) = self.stages.get_mut(position) {
             state.boundaries = Some(Arc::new(boundaries));
-            state.orders.values_mut().for_each(|order| order.statistics = None);
+            state
+                .orders
+                .values_mut()
+                .for_each(|order| order.statistics = None);
         }
         self.register(number, StagePhase::PostReading, now);
         Ok(())

@@ -223,10 +223,14 @@ impl ControllerKernel {
     /// Stages of which the order read an attempt that is no more.
     fn superseded(&self, order: &Order) -> impl Iterator<Item = StageNumber> {
         let stands = |stage: &StageNumber, read: &Arc<Attempts>| {
-            self.stages.get(stage.0 as usize).is_some_and(|state| state.has_attempts(read))
+            self.stages
+                .get(stage.0 as usize)
+                .is_some_and(|state| state.has_attempts(read))
         };
         let reads = order.reads.iter();
-        reads.filter(move |(stage, read)| !stands(stage, read)).map(|(stage, _)| *stage)
+        reads
+            .filter(move |(stage, read)| !stands(stage, read))
+            .map(|(stage, _)| *stage)
     }
 
     /// Boundaries that were cut from rows which may now be others are forgotten: all orders of such a stage begin again,

@@ -167,7 +167,9 @@ impl StageState {
     /// Takes note of what an order has made.
     pub fn weigh(&mut self, worker: WorkerNumber, sizes: &OutputSizes) {
         let count = self.partition_count().unwrap_or(0);
-        let Some(order) = self.orders.get_mut(&worker) else { return };
+        let Some(order) = self.orders.get_mut(&worker) else {
+            return;
+        };
         order.output_bytes = sizes.values().map(|size| size.bytes).sum();
         if std::mem::replace(&mut order.weighed, true) {
             return;
@@ -188,7 +190,12 @@ impl StageState {
 
     /// Attempts of all orders as they are now.
     pub fn attempts(&mut self) -> Arc<Attempts> {
-        let now = || self.orders.iter().map(|(worker, order)| (*worker, order.attempt)).collect();
+        let now = || {
+            self.orders
+                .iter()
+                .map(|(worker, order)| (*worker, order.attempt))
+                .collect()
+        };
         Arc::clone(self.attempts.get_or_insert_with(|| Arc::new(now())))
     }
 

@@ -132,7 +132,11 @@ fn boundaries_stand_when_one_order_runs_again() {
     tester.replace(0);
     tester.output(0, 0, sizes(3, 10));
     assert_eq!(tester.order(1, 0), order(1, 0, 1));
-    assert_eq!(tester.sent[&(1, 0)].boundaries.as_ref(), before.as_deref(), "known at once");
+    assert_eq!(
+        tester.sent[&(1, 0)].boundaries.as_ref(),
+        before.as_deref(),
+        "known at once"
+    );
     tester.outputs(1);
     assert_eq!(tester.phase(1), StagePhase::ResultsReady);
 }

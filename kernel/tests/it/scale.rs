@@ -57,13 +57,19 @@ fn run(query: QueryDefinition) -> Run {
     let mut run = Run::default();
     let ready = |order: sarsen_kernel::ids::WorkOrderId| {
         // Each has rows for a few partitions.
-        let size = PartitionSize { rows: 10, bytes: 1_000 };
-        let sizes: OutputSizes = (0..4).map(|n| (PartitionNumber((order.worker.0 + n) % 500), size)).collect();
+        let size = PartitionSize {
+            rows: 10,
+            bytes: 1_000,
+        };
+        let sizes: OutputSizes = (0..4)
+            .map(|n| (PartitionNumber((order.worker.0 + n) % 500), size))
+            .collect();
         ControllerEvent::OutputReady { order, sizes }
     };
     while let Some(event) = events.pop_front() {
         run.events += 1;
-        let stage_ends = matches!(&event, ControllerEvent::OutputReady { order, .. } if order.worker.0 == 900);
+        let stage_ends =
+            matches!(&event, ControllerEvent::OutputReady { order, .. } if order.worker.0 == 900);
         for action in kernel.handle(event, 1) {
             match action {
                 ControllerAction::LaunchWorker { worker, incarnation } => {
@@ -77,7 +83,9 @@ fn run(query: QueryDefinition) -> Run {
                     events.push_back(match sorts {
                         true => ControllerEvent::Statistics {
                             order: order.id,
-                            statistics: keys(u64::from(order.id.worker.0) * 50..u64::from(order.id.worker.0 + 1) * 50),
+                            statistics: keys(
+                                u64::from(order.id.worker.0) * 50..u64::from(order.id.worker.0 + 1) * 50,
+                            ),
                         },
                         false => ready(order.id),
                     });
@@ -109,14 +117,26 @@ fn a_thousand_workers_and_two_hundred_stages_cost_no_more_than_their_events() {
     // One for the start, for each worker, for each order, for each order's statistics, and for the results.
     let expected = 2 + u64::from(WORKERS) + done.orders + done.statistics;
     assert_eq!(done.events, expected);
-    assert!(done.orders > u64::from(WORKERS * STAGES * 9 / 10), "{}", done.orders);
+    assert!(
+        done.orders > u64::from(WORKERS * STAGES * 9 / 10),
+        "{}",
+        done.orders
+    );
     assert_eq!(done.cleaned + done.last, done.orders);
     // What it holds is one record an order, and of partitions and attempts those of the stages at work.
     assert!(done.most.orders <= (WORKERS * STAGES) as usize);
     assert!(done.most.weights <= 3 * WORKERS as usize, "{:?}", done.most);
     assert!(done.most.samples == 0, "{:?}", done.most);
-    assert!(done.most.attempts <= (WORKERS * STAGES) as usize, "{:?}", done.most);
-    eprintln!("{} events in {seconds:.1} s: {:.0} a second", done.events, done.events as f64 / seconds);
+    assert!(
+        done.most.attempts <= (WORKERS * STAGES) as usize,
+        "{:?}",
+        done.most
+    );
+    eprintln!(
+        "{} events in {seconds:.1} s: {:.0} a second",
+        done.events,
+        done.events as f64 / seconds
+    );
 }
 
 #[test]
@@ -124,5 +144,9 @@ fn a_hundred_thousand_partitions_of_one_stage_are_shared_by_its_readers() {
     let started = Instant::now();
     let done = run(query(3, PARTITIONS));
     assert!(done.most.weights <= 2 * PARTITIONS as usize, "{:?}", done.most);
-    eprintln!("{} events in {:.1} s", done.events, started.elapsed().as_secs_f64());
+    eprintln!(
+        "{} events in {:.1} s",
+        done.events,
+        started.elapsed().as_secs_f64()
+    );
 }

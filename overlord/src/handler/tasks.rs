@@ -107,9 +107,7 @@ impl Overlord {
                     entry.spec.identity == spec.identity && matches!(entry.phase, Phase::Waiting)
                 };
                 let queued = state.tasks.values().filter(|entry| of_user(entry)).count();
-                let may_wait = state
-                    .quotas
-                    .may_wait(u32::try_from(queued).unwrap_or(u32::MAX));
+                let may_wait = state.quotas.may_wait(u32::try_from(queued).unwrap_or(u32::MAX));
                 state.submit(id, spec.clone(), now);
                 let order = queue::dispatch_new(&mut state, id, now);
                 if order.is_none() && !may_wait {

@@ -146,7 +146,9 @@ fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
     };
     let State { line, slots, .. } = state;
     let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-    line.next(&room, |waiting| slots.held_of(&waiting.task, &waiting.workers, &live))
+    line.next(&room, |waiting| {
+        slots.held_of(&waiting.task, &waiting.workers, &live)
+    })
 }
 
 /// Takes the slots of one turn: those that its task holds, and as many fresh ones as it was allowed, the lowest numbers first.

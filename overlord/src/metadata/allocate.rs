@@ -120,7 +120,12 @@ impl Allocator<'_> {
         };
         let (version, first, core) = match self.mode {
             AllocationMode::Replace { locked_ms } => match own {
-                Some(own) => return Ok((answer(chunk, own.version.clone(), partition_number(own.first)?, 0), None)),
+                Some(own) => {
+                    return Ok((
+                        answer(chunk, own.version.clone(), partition_number(own.first)?, 0),
+                        None,
+                    ));
+                }
                 None => (self.version_above(chunk, locked_ms), 0, 0),
             },
             AllocationMode::Append => match self.top(chunk) {
@@ -149,7 +154,10 @@ impl Allocator<'_> {
 
     /// A version later than those of all segments over the chunk, used or not: an id is never given twice.
     fn version_above(&self, chunk: Interval, at_least_ms: i64) -> String {
-        let known = self.ever.over(chunk).filter_map(|standing| parse_ms(&standing.version));
+        let known = self
+            .ever
+            .over(chunk)
+            .filter_map(|standing| parse_ms(&standing.version));
         let latest = known.max();
         format_ms(latest.map_or(at_least_ms, |latest| at_least_ms.max(latest + 1)))
     }
@@ -269,7 +277,9 @@ struct CorePartitions {
 
 /// Core partitions that the segments of a chunk name; an appended segment names as many.
 fn core_partitions(known: &[SegmentRow]) -> Result<u32, StoreError> {
-    let Some(standing) = known.first() else { return Ok(0) };
+    let Some(standing) = known.first() else {
+        return Ok(0);
+    };
     match serde_json::from_str::<PayloadShard>(standing.payload()) {
         Ok(payload) => Ok(payload.shard.partitions),
         Err(error) => Err(StoreError::Malformed {

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
+use super::StoreError;
 use super::publish::{NewSegment, interval_of};
 use super::segments::{Payload, SegmentRow, Usage, read_segment};
 use super::standing::{Standings, hull};
-use super::StoreError;
 use crate::ids::TaskId;
 use crate::time::{Interval, format_ms, parse_ms};
 use sarsen_proto::v1;
@@ -69,7 +69,9 @@ pub(super) async fn appended_since(
     let mut appended = Vec::new();
     for row in &rows {
         let segment = read_segment(row, Payload::Read)?;
-        let overlapping = intervals.iter().filter(|interval| interval.overlaps(&segment.interval));
+        let overlapping = intervals
+            .iter()
+            .filter(|interval| interval.overlaps(&segment.interval));
         let mut overlapping = overlapping.peekable();
         if overlapping.peek().is_none() {
             continue;
@@ -145,7 +147,9 @@ pub(super) async fn carried(
 }
 
 fn version_above(known: &Standings, chunk: Interval) -> String {
-    let versions = known.over(chunk).filter_map(|standing| parse_ms(&standing.version));
+    let versions = known
+        .over(chunk)
+        .filter_map(|standing| parse_ms(&standing.version));
     format_ms(versions.max().map_or(0, |latest| latest + 1))
 }
 
@@ -162,8 +166,17 @@ fn moved(
             reason: error.to_string(),
         })?;
     let number = chunk.next;
-    let suffix = if number == 0 { String::new() } else { format!("_{number}") };
-    let id = format!("{datasource}_{}_{}_{}{suffix}", format_ms(interval.start_ms), format_ms(interval.end_ms), chunk.version);
+    let suffix = if number == 0 {
+        String::new()
+    } else {
+        format!("_{number}")
+    };
+    let id = format!(
+        "{datasource}_{}_{}_{}{suffix}",
+        format_ms(interval.start_ms),
+        format_ms(interval.end_ms),
+        chunk.version
+    );
     payload.insert("interval".to_owned(), json!(interval.to_string()));
     payload.insert("version".to_owned(), json!(chunk.version));
     payload.insert("identifier".to_owned(), json!(id));
@@ -203,4 +216,3 @@ pub(super) async fn void_allocations(
     }
     Ok(())
 }
-

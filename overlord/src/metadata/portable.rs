@@ -71,7 +71,13 @@ const TABLES: [Table; 9] = [
     Table {
         name: "segment_schemas",
         key: "seq",
-        columns: &[("seq", Whole), ("segment_id", Text), ("columns", Text), ("rows", Whole), ("bytes", Whole)],
+        columns: &[
+            ("seq", Whole),
+            ("segment_id", Text),
+            ("columns", Text),
+            ("rows", Whole),
+            ("bytes", Whole),
+        ],
     },
     Table {
         name: "metadata_version",
@@ -98,7 +104,11 @@ const TABLES: [Table; 9] = [
     Table {
         name: "publishes",
         key: "task_id",
-        columns: &[("task_id", Text), ("metadata_version", Whole), ("segments", Whole)],
+        columns: &[
+            ("task_id", Text),
+            ("metadata_version", Whole),
+            ("segments", Whole),
+        ],
     },
     Table {
         name: "allocations",
@@ -281,7 +291,9 @@ pub async fn restore(url: &MetadataUrl, input: impl BufRead) -> Result<Counts, S
             known: schema::known(),
         });
     }
-    sqlx::query("DELETE FROM metadata_version").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM metadata_version")
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("UPDATE leadership SET term = $1")
         .bind(term)
         .execute(&mut *tx)
@@ -314,7 +326,9 @@ pub async fn restore(url: &MetadataUrl, input: impl BufRead) -> Result<Counts, S
 }
 
 async fn check_unused(tx: &mut AnyConnection) -> Result<(), StoreError> {
-    let term: i64 = sqlx::query_scalar("SELECT term FROM leadership").fetch_one(&mut *tx).await?;
+    let term: i64 = sqlx::query_scalar("SELECT term FROM leadership")
+        .fetch_one(&mut *tx)
+        .await?;
     if term > 0 {
         return Err(StoreError::NotEmpty(
             "an Overlord has led with it, or does".to_owned(),
@@ -361,7 +375,11 @@ impl Batch {
             return Ok(());
         };
         // Columns stand in the order in which the tables were made.
-        let sql = format!("INSERT INTO {} VALUES {}", table.name, rows_of(rows.len(), table.columns.len()));
+        let sql = format!(
+            "INSERT INTO {} VALUES {}",
+            table.name,
+            rows_of(rows.len(), table.columns.len())
+        );
         let mut query = sqlx::query(&sql);
         for row in &rows {
             for (name, kind) in table.columns {
@@ -383,10 +401,12 @@ impl Batch {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 fn unhex(text: &str) -> std::option::Option<Vec<u8>> {

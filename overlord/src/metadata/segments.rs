@@ -134,9 +134,7 @@ pub(super) async fn overlapping(
         r#"SELECT id, start, "end", version, created_date{body} FROM druid_segments
            WHERE dataSource = $1 AND used IN ($2, $3)"#
     );
-    let sql = format!(
-        "{select} AND start > $4 AND start < $5 UNION ALL {select} AND {LONG}"
-    );
+    let sql = format!("{select} AND start > $4 AND start < $5 UNION ALL {select} AND {LONG}");
     let rows = sqlx::query(&sql)
         .bind(datasource)
         .bind(true)

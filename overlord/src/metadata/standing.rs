@@ -29,11 +29,11 @@ impl Standings {
         stretch: Interval,
         usage: Usage,
     ) -> Result<Standings, StoreError> {
-        let select = r#"SELECT start, "end", version FROM druid_segments WHERE dataSource = $1 AND used IN ($2, $3)"#;
+        let select =
+            r#"SELECT start, "end", version FROM druid_segments WHERE dataSource = $1 AND used IN ($2, $3)"#;
         let group = r#"GROUP BY start, "end", version"#;
-        let sql = format!(
-            "{select} AND start > $4 AND start < $5 {group} UNION ALL {select} AND {LONG} {group}"
-        );
+        let sql =
+            format!("{select} AND start > $4 AND start < $5 {group} UNION ALL {select} AND {LONG} {group}");
         let rows = sqlx::query(&sql)
             .bind(datasource)
             .bind(true)
@@ -85,9 +85,6 @@ pub(super) fn hull(intervals: impl IntoIterator<Item = Interval>) -> Option<Inte
 }
 
 /// Of what stands over a chunk, what decides: the highest version, and of equal ones the chunk's own interval.
-pub(super) fn top<'a>(
-    standing: impl Iterator<Item = &'a Standing>,
-    chunk: Interval,
-) -> Option<&'a Standing> {
+pub(super) fn top<'a>(standing: impl Iterator<Item = &'a Standing>, chunk: Interval) -> Option<&'a Standing> {
     standing.max_by(|a, b| (&a.version, a.interval == chunk).cmp(&(&b.version, b.interval == chunk)))
 }

@@ -40,7 +40,10 @@ async fn fifty_controllers_at_once_share_eight_worker_slots() {
     let mut running = tokio::task::JoinSet::new();
     for number in 0..50_u32 {
         let name = format!("{number}");
-        cluster.submit(spec(&name, v1::StatementKind::Select)).await.unwrap();
+        cluster
+            .submit(spec(&name, v1::StatementKind::Select))
+            .await
+            .unwrap();
         let task = format!("query-{name}");
         // All fifty controller tasks run at once: they take no worker slot.
         cluster.until_started(&notes, &task).await;
@@ -86,9 +89,15 @@ async fn a_task_that_waits_for_its_lock_holds_no_slot_of_any_kind() {
     cluster.controller("controller", &notes).await;
     cluster.join("w", "inproc://w", v1::Role::Worker, 1).await;
     for name in ["first", "second"] {
-        cluster.submit(spec(name, v1::StatementKind::Replace)).await.unwrap();
+        cluster
+            .submit(spec(name, v1::StatementKind::Replace))
+            .await
+            .unwrap();
     }
-    cluster.submit(spec("select", v1::StatementKind::Select)).await.unwrap();
+    cluster
+        .submit(spec("select", v1::StatementKind::Select))
+        .await
+        .unwrap();
     cluster.until_started(&notes, "query-first").await;
     cluster.until_started(&notes, "query-select").await;
     assert_eq!(notes.started.lock().unwrap().len(), 2);
@@ -108,7 +117,10 @@ async fn a_users_queue_has_an_end() {
         queued_per_user: 1,
         slots_per_user: 0,
     };
-    let (mut cluster, notes) = (Cluster::open_as(folder.path(), &[], None, quotas).await, Notes::default());
+    let (mut cluster, notes) = (
+        Cluster::open_as(folder.path(), &[], None, quotas).await,
+        Notes::default(),
+    );
     cluster.controller("controller", &notes).await;
     let of = |name: &str, user: &str| v1::TaskSpec {
         identity: user.to_owned(),
@@ -118,7 +130,10 @@ async fn a_users_queue_has_an_end() {
     cluster.submit(of("waits", "alice")).await.unwrap();
     let refused = cluster.submit(of("too many", "alice")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().contains("--max-queued-queries-per-user"), "{refused}");
+    assert!(
+        refused.message().contains("--max-queued-queries-per-user"),
+        "{refused}"
+    );
     cluster.submit(of("other", "bob")).await.unwrap();
     cluster.until_started(&notes, "query-runs").await;
     cluster.complete("query-runs", 1).await.unwrap();

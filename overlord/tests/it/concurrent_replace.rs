@@ -34,7 +34,12 @@ async fn begin_replace(store: &Store, name: &str, seq: u64) -> TaskId {
 }
 
 /// Publishes one segment for a day, above what is there.
-async fn publish_replace(store: &Store, task: &TaskId, over: Interval, chunks: &[Interval]) -> Result<String, StoreError> {
+async fn publish_replace(
+    store: &Store,
+    task: &TaskId,
+    over: Interval,
+    chunks: &[Interval],
+) -> Result<String, StoreError> {
     let mut version = String::new();
     let mut segments = Vec::new();
     for chunk in chunks {

@@ -28,9 +28,8 @@ async fn lost_connections_cost_time_and_no_transaction_is_half_done() {
             let task = add_task(&store, &format!("q{number}"), number + 1).await;
             let given = allocate(&store, &task, AllocationMode::Append, day(0), SEGMENTS).await;
             let last = given.first_partition + SEGMENTS;
-            let segments = (given.first_partition..last).map(|partition| {
-                segment(day(0), &given.version, partition, &[("__time", "LONG")])
-            });
+            let segments = (given.first_partition..last)
+                .map(|partition| segment(day(0), &given.version, partition, &[("__time", "LONG")]));
             publish(&store, &task, None, segments.collect()).await.unwrap();
             let seen = store.segment_payloads("wiki", &[]).await.unwrap().len() as u64;
             assert_eq!(seen, (number + 1) * u64::from(SEGMENTS));

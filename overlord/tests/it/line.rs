@@ -28,7 +28,10 @@ fn partial(number: u64, workers: u32) -> Waiting {
 fn room(total: u32, held: &[(u64, u32)]) -> Room {
     Room {
         total,
-        held: held.iter().map(|(number, slots)| (task(*number), *slots)).collect(),
+        held: held
+            .iter()
+            .map(|(number, slots)| (task(*number), *slots))
+            .collect(),
         ..Room::default()
     }
 }
@@ -56,7 +59,10 @@ fn those_who_wait_together_share() {
     }
     assert_eq!(turn(&mut line, &room(8, &[(0, 1)])), Some((task(1), 2)));
     assert_eq!(turn(&mut line, &room(8, &[(0, 1), (1, 2)])), Some((task(2), 2)));
-    assert_eq!(turn(&mut line, &room(8, &[(0, 1), (1, 2), (2, 2)])), Some((task(3), 3)));
+    assert_eq!(
+        turn(&mut line, &room(8, &[(0, 1), (1, 2), (2, 2)])),
+        Some((task(3), 3))
+    );
     assert!(line.is_empty());
 }
 
@@ -163,7 +169,9 @@ fn simulate(total: u32, queries: &[Query]) -> Vec<(u64, u64)> {
     loop {
         let arrival = arrivals.peek().map(|number| queries[*number].arrives);
         let end = ends.first().map(|(at, _)| *at);
-        let Some(now) = arrival.into_iter().chain(end).min() else { break };
+        let Some(now) = arrival.into_iter().chain(end).min() else {
+            break;
+        };
         while let Some(number) = arrivals.next_if(|number| queries[*number].arrives == now) {
             let query = &queries[number];
             let seq = u64::try_from(number).unwrap();
@@ -182,7 +190,9 @@ fn simulate(total: u32, queries: &[Query]) -> Vec<(u64, u64)> {
                 .iter()
                 .map(|(number, slots)| (u64::try_from(*number).unwrap(), *slots))
                 .collect();
-            let Some(Turn { ticket, fresh }) = line.next(&room(total, &slots), |_| 0) else { break };
+            let Some(Turn { ticket, fresh }) = line.next(&room(total, &slots), |_| 0) else {
+                break;
+            };
             line.leave(ticket);
             let number = tickets[&ticket];
             assert!(fresh >= 1 && fresh <= queries[number].workers);
@@ -219,7 +229,10 @@ fn fifty_queries_on_eight_slots_wait_no_longer_than_the_work_before_them_takes()
             .collect();
         let work: u64 = queries.iter().map(|query| query.work).sum();
         let longest = queries.iter().map(|query| query.work).max().unwrap();
-        let waits: Vec<u64> = simulate(8, &queries).into_iter().map(|(waited, _)| waited).collect();
+        let waits: Vec<u64> = simulate(8, &queries)
+            .into_iter()
+            .map(|(waited, _)| waited)
+            .collect();
         // All slots are busy while anyone waits: nobody waits for longer than all others' work, spread over the slots, and
         // the longest one that has begun.
         assert!(*waits.iter().max().unwrap() <= work / 8 + longest, "seed {seed}");

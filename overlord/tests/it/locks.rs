@@ -36,7 +36,11 @@ impl Requests {
         self.count += 1;
         let rank = Rank::new(priority, i64::try_from(self.count).unwrap(), self.count);
         let outcome = self.table.request(task(name), "wiki", mode, priority, rank);
-        let revoked = outcome.revoked.iter().map(|task| task.as_str().to_owned()).collect();
+        let revoked = outcome
+            .revoked
+            .iter()
+            .map(|task| task.as_str().to_owned())
+            .collect();
         outcome.granted.contains(&task(name)).then_some(revoked)
     }
 
@@ -48,7 +52,11 @@ impl Requests {
     /// Tasks that hold theirs now.
     fn release(&mut self, name: &str) -> Vec<String> {
         let outcome = self.table.release(&task(name), "wiki");
-        outcome.granted.iter().map(|task| task.as_str().to_owned()).collect()
+        outcome
+            .granted
+            .iter()
+            .map(|task| task.as_str().to_owned())
+            .collect()
     }
 }
 
@@ -66,7 +74,11 @@ fn what_may_be_held_at_once() {
         for (second, allowed) in kinds.iter().zip(allowed) {
             let mut locks = Requests::default();
             assert!(locks.ask("a", first.clone()));
-            assert_eq!(locks.ask("b", second.clone()), allowed, "{first:?} then {second:?}");
+            assert_eq!(
+                locks.ask("b", second.clone()),
+                allowed,
+                "{first:?} then {second:?}"
+            );
         }
     }
 }

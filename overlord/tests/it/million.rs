@@ -29,14 +29,20 @@ async fn test(place: &Place) {
         });
         publish(&store, &task, None, filled.collect()).await.unwrap();
     }
-    eprintln!("{segments} segments filled in {:.1} s", began.elapsed().as_secs_f64());
+    eprintln!(
+        "{segments} segments filled in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
 
     // An INSERT of 10,000 segments into 100 days in the middle.
     let task = add_task(&store, "insert", seq + 1).await;
     let middle = days / 2;
     let chunks: Vec<(Interval, u32)> = (middle..middle + 100).map(|number| (day(number), 100)).collect();
     let began = Instant::now();
-    let given = store.allocate(&task, "wiki", AllocationMode::Append, &chunks).await.unwrap();
+    let given = store
+        .allocate(&task, "wiki", AllocationMode::Append, &chunks)
+        .await
+        .unwrap();
     let allocated = began.elapsed();
     let mut records = Vec::new();
     for ((chunk, count), given) in chunks.iter().zip(&given) {
@@ -47,7 +53,11 @@ async fn test(place: &Place) {
     let began = Instant::now();
     publish(&store, &task, None, records).await.unwrap();
     let published = began.elapsed();
-    eprintln!("10,000 segments: allocated in {:.3} s, published in {:.3} s", allocated.as_secs_f64(), published.as_secs_f64());
+    eprintln!(
+        "10,000 segments: allocated in {:.3} s, published in {:.3} s",
+        allocated.as_secs_f64(),
+        published.as_secs_f64()
+    );
 
     // A REPLACE of as many.
     let task = add_task(&store, "replace", seq + 2).await;
@@ -57,19 +67,38 @@ async fn test(place: &Place) {
     for ((chunk, count), given) in chunks.iter().zip(&given) {
         records.extend((0..*count).map(|number| segment(*chunk, &given.version, number, &columns)));
     }
-    let over = Interval { start_ms: middle * DAY, end_ms: (middle + 100) * DAY };
+    let over = Interval {
+        start_ms: middle * DAY,
+        end_ms: (middle + 100) * DAY,
+    };
     let began = Instant::now();
     publish(&store, &task, Some(vec![over]), records).await.unwrap();
-    eprintln!("10,000 segments replaced 20,000 in {:.3} s", began.elapsed().as_secs_f64());
+    eprintln!(
+        "10,000 segments replaced 20,000 in {:.3} s",
+        began.elapsed().as_secs_f64()
+    );
 
     // A query over 100,000 of them.
-    let over = Interval { start_ms: 0, end_ms: (100_000 / i64::from(DENSITY)).min(days) * DAY };
+    let over = Interval {
+        start_ms: 0,
+        end_ms: (100_000 / i64::from(DENSITY)).min(days) * DAY,
+    };
     let began = Instant::now();
     let found = store.segment_payloads("wiki", &[over]).await.unwrap().len();
-    eprintln!("{found} segments listed in {:.3} s", began.elapsed().as_secs_f64());
+    eprintln!(
+        "{found} segments listed in {:.3} s",
+        began.elapsed().as_secs_f64()
+    );
     let began = Instant::now();
-    let found = store.segment_payloads("wiki", &[day(middle)]).await.unwrap().len();
-    eprintln!("{found} segments of one day listed in {:.4} s", began.elapsed().as_secs_f64());
+    let found = store
+        .segment_payloads("wiki", &[day(middle)])
+        .await
+        .unwrap()
+        .len();
+    eprintln!(
+        "{found} segments of one day listed in {:.4} s",
+        began.elapsed().as_secs_f64()
+    );
     let began = Instant::now();
     store.catalog(&[]).await.unwrap();
     eprintln!("the catalogue read in {:.3} s", began.elapsed().as_secs_f64());

@@ -98,7 +98,9 @@ async fn a_backup_holds_every_table() {
     use sqlx::{Connection, Row};
     let place = Place::sqlite();
     drop(leading(&place).await);
-    let MetadataUrl::Sqlite(path) = &place.url else { panic!() };
+    let MetadataUrl::Sqlite(path) = &place.url else {
+        panic!()
+    };
     let mut connection = sqlx::AnyConnection::connect(&format!("sqlite://{}", path.display()))
         .await
         .unwrap();
@@ -106,7 +108,9 @@ async fn a_backup_holds_every_table() {
         .fetch_all(&mut connection)
         .await
         .unwrap();
-    let known: Vec<&str> = portable_tables().chain(["leadership", "schema_version"]).collect();
+    let known: Vec<&str> = portable_tables()
+        .chain(["leadership", "schema_version"])
+        .collect();
     for row in rows {
         let name: String = row.get("name");
         assert!(known.contains(&name.as_str()), "{name} is in no backup");

@@ -129,7 +129,11 @@ fn a_running_task_of_lower_priority_loses_its_locks_and_is_told() {
     assert!(state.begin_publish(&high));
     // Should its controller be lost, it is not run again.
     let failure = queue::lose(&mut state, &low).unwrap();
-    assert!(failure.message.starts_with("InsertLockPreempted: "), "{}", failure.message);
+    assert!(
+        failure.message.starts_with("InsertLockPreempted: "),
+        "{}",
+        failure.message
+    );
 }
 
 #[test]
@@ -151,7 +155,13 @@ fn a_user_runs_no_more_queries_than_the_quota_and_others_pass() {
     let mut state = State::default();
     state.quotas.running_per_user = 1;
     join(&mut state, "a", 4);
-    for (name, user) in [("a1", "alice"), ("a2", "alice"), ("b1", "bob"), ("n1", ""), ("n2", "")] {
+    for (name, user) in [
+        ("a1", "alice"),
+        ("a2", "alice"),
+        ("b1", "bob"),
+        ("n1", ""),
+        ("n2", ""),
+    ] {
         let id = submit(&mut state, name, v1::StatementKind::Select, 0);
         let entry = state.tasks.get_mut(&id).unwrap();
         let spec = v1::TaskSpec {
@@ -162,7 +172,10 @@ fn a_user_runs_no_more_queries_than_the_quota_and_others_pass() {
     }
     let given = |state: &mut State| -> Vec<String> {
         let orders = queue::dispatch(state, 2);
-        orders.iter().map(|order| order.task.as_str().to_owned()).collect()
+        orders
+            .iter()
+            .map(|order| order.task.as_str().to_owned())
+            .collect()
     };
     assert_eq!(given(&mut state), ["query-a1", "query-b1", "query-n1"]);
     assert!(given(&mut state).is_empty());
@@ -196,6 +209,9 @@ fn a_synchronous_statement_does_not_wait_for_longer_than_its_timeout() {
     };
     entry.spec = spec.into();
     assert!(queue::expire_waiting(&mut state, 1_499).is_empty());
-    assert_eq!(queue::expire_waiting(&mut state, 1_500)[0].message, "Canceled: Query timed out");
+    assert_eq!(
+        queue::expire_waiting(&mut state, 1_500)[0].message,
+        "Canceled: Query timed out"
+    );
     assert!(queue::expire_waiting(&mut state, 1_501).is_empty());
 }

@@ -36,7 +36,12 @@ pub async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
     id
 }
 
-pub fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &str)]) -> v1::SegmentRecord {
+pub fn segment(
+    chunk: Interval,
+    version: &str,
+    partition: u32,
+    columns: &[(&str, &str)],
+) -> v1::SegmentRecord {
     let column = |(name, native): &(&str, &str)| v1::Column {
         name: (*name).into(),
         native_type: (*native).into(),
