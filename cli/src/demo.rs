@@ -54,6 +54,8 @@ pub fn run(options: &Options) -> Outcome {
         deep_storage: None,
         spill_dir: None,
         metadata: None,
+        metadata_connections: sarsen_overlord::METADATA_CONNECTIONS,
+        quotas: sarsen_overlord::Quotas::default(),
     };
     let started = runtime.block_on(standalone::start(server, shutdown.clone()))?;
     let url = format!("http://{}", started.http_addr);

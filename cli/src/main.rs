@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod demo;
 mod logging;
+mod metadata;
 mod probe;
 mod progress;
 mod roles;
@@ -43,6 +44,8 @@ enum Command {
     Sql(sql::Options),
     /// Lists tasks and shows or ends one.
     Task(task::Options),
+    /// Backs the metadata store up, and restores it.
+    Metadata(metadata::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
     /// Succeeds when a URL answers with success: for probes.
@@ -88,6 +91,7 @@ fn run(cli: Cli) -> Outcome {
         }),
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),
+        Command::Metadata(options) => metadata::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Probe(options) => probe::run(&options),
         Command::Config(command) => config::run(cli.config.as_deref(), &command),

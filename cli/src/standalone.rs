@@ -39,6 +39,11 @@ pub struct Options {
     /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
     #[arg(long, env = "SARSEN_METADATA")]
     pub metadata: Option<String>,
+    /// Connections to PostgreSQL at the most.
+    #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = sarsen_overlord::METADATA_CONNECTIONS)]
+    pub metadata_connections: u32,
+    #[command(flatten)]
+    pub quotas: sarsen_overlord::Quotas,
 }
 
 const OVERLORD: &str = "inproc://overlord";
@@ -97,6 +102,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         etcd: None,
         advertise: None,
         leader: None,
+        quotas: options.quotas,
+        metadata_connections: options.metadata_connections,
     };
     let controller = sarsen_controller::Options {
         data_dir: options.data_dir.clone(),

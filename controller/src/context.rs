@@ -106,6 +106,12 @@ pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
     })
 }
 
+/// Time that the query may take, if it is limited.
+pub fn timeout_ms(spec: &v1::TaskSpec) -> Option<i64> {
+    let context = context(spec).ok()?;
+    integer(&context, "timeout").filter(|timeout| *timeout > 0)
+}
+
 /// Refuses to store arrays of numbers as multi-value strings, and arrays of objects at all.
 ///
 /// # Errors
@@ -164,7 +170,8 @@ pub fn flag(context: &Map<String, Value>, key: &str) -> bool {
     }
 }
 
-fn integer(context: &Map<String, Value>, key: &str) -> Option<i64> {
+/// A whole number of the context.
+pub fn integer(context: &Map<String, Value>, key: &str) -> Option<i64> {
     match context.get(key)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.parse().ok(),

@@ -54,6 +54,7 @@ async fn published_paths(environment: &TaskEnvironment, datasource: &str) -> Res
     let request = v1::SegmentsRequest {
         datasource: datasource.to_owned(),
         intervals: Vec::new(),
+        task_id: String::new(),
     };
     let segments = client
         .list_segments(request)

@@ -13,6 +13,7 @@ mod observed;
 mod options;
 mod publish;
 mod query;
+mod query_limits;
 mod report;
 mod results;
 mod service;

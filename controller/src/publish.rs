@@ -94,7 +94,7 @@ pub async fn publish(
             Err(status) if status.code() == tonic::Code::AlreadyExists && allocation < ALLOCATIONS => {
                 allocation += 1
             }
-            Err(status) => return Err(unknown(&status.message())),
+            Err(status) => return Err(refused(&status)),
         }
     }
 }
@@ -127,7 +127,7 @@ async fn allocate(
         async move { Ok(client.allocate_segments(request).await?.into_inner()) }
     })
     .await
-    .map_err(|status| unknown(&status.message()))?;
+    .map_err(|status| refused(&status))?;
 
     let mut records = Vec::new();
     for (((start_ms, end_ms), segments), allocation) in chunks.iter().zip(allocated.chunks) {
@@ -261,6 +261,14 @@ fn record(
             })
             .collect(),
     })
+}
+
+/// The Overlord's refusal of a call that needs the task's locks.
+fn refused(status: &tonic::Status) -> Fault {
+    match status.code() {
+        tonic::Code::Aborted => Fault::InsertLockPreempted {},
+        _ => unknown(&status.message()),
+    }
 }
 
 fn unknown(error: &dyn std::fmt::Display) -> Fault {

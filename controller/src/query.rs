@@ -11,6 +11,7 @@ use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use sarsen_kernel::query::{IngestTarget, QueryKind};
 use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport};
+use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, Producer, WorkOrder};
 use sarsen_proto::v1::worker_command::Command;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::context;
 use crate::leftovers::Leftovers;
 use crate::publish::{Publication, Published, publish};
+use crate::query_limits::{Meter, QueryLimits};
 use crate::report::{Ending, report};
 use crate::results::{self, REPORT_ROWS, ReadError, ReadRequest, Results};
 use crate::sharding::Sharding;
@@ -60,6 +62,10 @@ pub struct Query<'a> {
     environment: Arc<TaskEnvironment>,
     kernel: ControllerKernel,
     state: QueryState,
+    limits: QueryLimits,
+    meter: Meter,
+    /// The boundaries that were sent last.
+    encoded: Option<(Arc<Boundaries>, v1::KernelValue)>,
     target: Option<IngestTarget>,
     /// First processes, by worker number.
     assignments: BTreeMap<WorkerNumber, v1::Node>,
@@ -87,6 +93,9 @@ impl<'a> Query<'a> {
         Query {
             environment: Arc::clone(&task.environment),
             task,
+            meter: Meter::new(prepared.limits, prepared.kernel.query()),
+            limits: prepared.limits,
+            encoded: None,
             kernel: prepared.kernel,
             state: QueryState::new(started),
             target,
@@ -105,7 +114,8 @@ impl<'a> Query<'a> {
     /// Runs to the end.
     pub async fn run(mut self) -> End {
         self.event(ControllerEvent::Started).await;
-        let cancel = self.task.cancel.clone();
+        let (cancel, preempt) = (self.task.cancel.clone(), self.task.preempt.clone());
+        // Once segments are being published only the Overlord knows whether that can still be stopped.
         let mut cancelled = false;
         let end = loop {
             if let Some(end) = self.end.take() {
@@ -125,9 +135,13 @@ impl<'a> Query<'a> {
                 Some(answer) = self.task.reports.recv() => {
                     let _ = answer.send(report(&self.state, &self.kernel, now(), Ending::running()));
                 }
-                () = cancel.cancelled(), if !cancelled => {
+                () = cancel.cancelled(), if !cancelled && !self.kernel.is_publishing() => {
                     cancelled = true;
-                    self.event(ControllerEvent::Cancel { fault: self.fault(Fault::Canceled {}) }).await;
+                    self.cancel(Fault::Canceled {}).await;
+                }
+                () = preempt.cancelled(), if !cancelled && !self.kernel.is_publishing() => {
+                    cancelled = true;
+                    self.cancel(Fault::InsertLockPreempted {}).await;
                 }
                 () = tokio::time::sleep(deadline) => self.event(ControllerEvent::Tick).await,
             }
@@ -204,6 +218,11 @@ impl<'a> Query<'a> {
         }
     }
 
+    async fn cancel(&mut self, fault: Fault) {
+        let fault = self.fault(fault);
+        self.event(ControllerEvent::Cancel { fault }).await;
+    }
+
     async fn event(&mut self, event: ControllerEvent) {
         let actions = self.kernel.handle(event, now());
         for action in actions {
@@ -217,7 +236,7 @@ impl<'a> Query<'a> {
             ControllerAction::SendWorkOrder { incarnation, order } => {
                 self.send_order(incarnation, *order).await
             }
-            ControllerAction::SendBoundaries { order, boundaries } => match to_kernel(&boundaries) {
+            ControllerAction::SendBoundaries { order, boundaries } => match self.encoded(boundaries) {
                 Ok(boundaries) => {
                     let set = v1::SetBoundaries {
                         order: Some(order.into()),
@@ -252,6 +271,18 @@ impl<'a> Query<'a> {
             }
             ControllerAction::QueryFinished { result } => self.end = Some(result),
         }
+    }
+
+    /// Boundaries as they are sent: encoded once for all workers of a stage.
+    fn encoded(&mut self, boundaries: Arc<Boundaries>) -> Result<v1::KernelValue, DecodeError> {
+        if let Some((known, encoded)) = &self.encoded
+            && Arc::ptr_eq(known, &boundaries)
+        {
+            return Ok(encoded.clone());
+        }
+        let encoded = to_kernel(boundaries.as_ref())?;
+        self.encoded = Some((boundaries, encoded.clone()));
+        Ok(encoded)
     }
 
     /// The first processes were asked for before the query began; later ones are asked for one by one.
@@ -295,7 +326,7 @@ impl<'a> Query<'a> {
             worker: worker.0,
             incarnation: incarnation.0,
             epoch: self.task.epoch,
-            context_json: self.task.spec.context_json.clone(),
+            context_json: self.worker_context(),
             trace_parent: sarsen_observe::trace_parent(&tracing::Span::current()),
         };
         let network = self.environment.network.clone();
@@ -307,6 +338,12 @@ impl<'a> Query<'a> {
             &mut self.link_tasks,
         );
         self.links.insert((worker, incarnation), link);
+    }
+
+    fn worker_context(&self) -> String {
+        let context = context::context(&self.task.spec).unwrap_or_default();
+        let workers = self.kernel.worker_count();
+        serde_json::Value::Object(self.limits.worker_context(context, workers)).to_string()
     }
 
     /// Sends to the process that plays a worker number now.
@@ -395,7 +432,7 @@ impl<'a> Query<'a> {
     fn sharding(&self, target: &IngestTarget) -> Sharding {
         let read = self.kernel.final_input();
         let shuffle = read.as_ref().and_then(|(stage, _)| stage.shuffle.as_ref());
-        let boundaries = read.as_ref().and_then(|(_, view)| view.boundaries.as_ref());
+        let boundaries = read.as_ref().and_then(|(_, view)| view.boundaries.as_deref());
         Sharding::new(target, shuffle, boundaries)
     }
 
@@ -485,6 +522,24 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Whether the rows of the last stage are still no more than the query may make.
+    fn measure_output(
+        &mut self,
+        order: WorkOrderId,
+        event: &ControllerEvent,
+        segments: &[v1::SegmentOutput],
+    ) -> Result<(), Fault> {
+        if !self.kernel.is_last(order.stage) {
+            return Ok(());
+        }
+        let rows = match (&self.target, event) {
+            (Some(_), _) => segments.iter().map(|segment| segment.rows).sum(),
+            (None, ControllerEvent::OutputReady { sizes, .. }) => sizes.values().map(|size| size.rows).sum(),
+            _ => return Ok(()),
+        };
+        self.meter.produce(order, rows)
+    }
+
     async fn link_event(&mut self, from: FromLink) {
         let (worker, incarnation) = (from.worker, from.incarnation);
         metrics::counter!("sarsen_controller_events").increment(1);
@@ -521,16 +576,32 @@ impl<'a> Query<'a> {
                 .await;
             }
             LinkEvent::Worker(event) => match worker_event(event) {
+                Ok(Told::Kernel(ControllerEvent::WorkOrderFailed { order, fault })) => {
+                    let fault = self.limits.explain(fault);
+                    self.event(ControllerEvent::WorkOrderFailed { order, fault })
+                        .await;
+                }
                 Ok(Told::Kernel(event)) => self.event(event).await,
                 Ok(Told::Output {
                     order,
                     event,
                     segments,
                 }) => {
+                    let passed = self.measure_output(order, &event, &segments);
                     self.state.segments.insert(order, segments);
-                    self.event(event).await;
+                    match passed {
+                        Ok(()) => self.event(event).await,
+                        Err(fault) => self.cancel(fault).await,
+                    }
                 }
-                Ok(Told::Counters(order, snapshot)) => self.state.count(order, snapshot),
+                Ok(Told::Counters(order, snapshot)) => {
+                    let is_last = self.kernel.is_last(order.stage);
+                    let passed = self.meter.count(order, &snapshot, is_last);
+                    self.state.count(order, snapshot);
+                    if let Err(fault) = passed {
+                        self.cancel(fault).await;
+                    }
+                }
                 Ok(Told::Warning(order, fault)) => {
                     let worker_task_id = self.kernel.query().query_id.worker_task_id(worker, incarnation);
                     let stage: Option<StageNumber> = Some(order.stage);

@@ -162,8 +162,10 @@ fn will_have_segments(state: &QueryState, kernel: &ControllerKernel) -> bool {
     let last = kernel.query().final_stage();
     let holds_rows = match kernel.final_input().and_then(|(_, view)| view.boundaries) {
         None => false,
-        Some(Boundaries::Buckets(buckets)) => buckets.iter().any(|bucket| !bucket.runs.is_empty()),
-        Some(Boundaries::Ranges(_)) => true,
+        Some(boundaries) => match boundaries.as_ref() {
+            Boundaries::Buckets(buckets) => buckets.iter().any(|bucket| !bucket.runs.is_empty()),
+            Boundaries::Ranges(_) => true,
+        },
     };
     let mut written = state
         .segments

@@ -201,7 +201,10 @@ impl Controller for ControllerService {
                 reason = request.reason,
                 "task is cancelled"
             );
-            task.cancel();
+            match request.cause() {
+                v1::CancelCause::Unspecified => task.cancel(),
+                v1::CancelCause::LockPreempted => task.preempt(),
+            }
         }
         Ok(Response::new(v1::Empty {}))
     }

@@ -26,6 +26,7 @@ pub async fn list_splits(
     sources: &Arc<SourceContext>,
     network: &Network,
     overlord_address: &str,
+    task_id: &str,
 ) -> Result<(), Fault> {
     for scan in scans {
         let listed = match &scan.target {
@@ -35,7 +36,10 @@ pub async fn list_splits(
                 intervals,
                 keys,
                 ..
-            } => segment_splits(datasource, intervals, keys, network, overlord_address).await?,
+            } => {
+                let request = segments_request(datasource, intervals, task_id);
+                segment_splits(request, keys, network, overlord_address).await?
+            }
         };
         let input = usize::try_from(scan.stage.0)
             .ok()
@@ -73,14 +77,8 @@ async fn external_splits(spec: &ExternSpec, sources: &Arc<SourceContext>) -> Res
         .collect()
 }
 
-async fn segment_splits(
-    datasource: &str,
-    intervals: &[(i64, i64)],
-    keys: &[KeyBounds],
-    network: &Network,
-    overlord_address: &str,
-) -> Result<Vec<InputSplit>, Fault> {
-    let request = v1::SegmentsRequest {
+fn segments_request(datasource: &str, intervals: &[(i64, i64)], task_id: &str) -> v1::SegmentsRequest {
+    v1::SegmentsRequest {
         datasource: datasource.to_owned(),
         intervals: intervals
             .iter()
@@ -89,7 +87,17 @@ async fn segment_splits(
                 end_ms: *end_ms,
             })
             .collect(),
-    };
+        task_id: task_id.to_owned(),
+    }
+}
+
+async fn segment_splits(
+    request: v1::SegmentsRequest,
+    keys: &[KeyBounds],
+    network: &Network,
+    overlord_address: &str,
+) -> Result<Vec<InputSplit>, Fault> {
+    let datasource = request.datasource.clone();
     let mut client = overlord(network, overlord_address).map_err(|error| unknown(error.to_string()))?;
     let segments = client
         .list_segments(request)

@@ -22,6 +22,9 @@ pub struct WorkerLife {
     pub lost: Option<(Millis, Fault)>,
 }
 
+/// Work orders of which a report shows each one.
+const UNFOLDED: usize = 1_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct QueryState {
@@ -74,7 +77,10 @@ impl QueryState {
     }
 
     /// Takes a snapshot; one of an older attempt than what is known is late.
-    pub fn count(&mut self, order: WorkOrderId, snapshot: CounterSnapshot) {
+    pub fn count(&mut self, order: WorkOrderId, mut snapshot: CounterSnapshot) {
+        if self.counters.len() >= UNFOLDED {
+            snapshot = snapshot.without_partitions();
+        }
         let known = self
             .counters
             .entry((order.stage, order.worker))
@@ -84,8 +90,18 @@ impl QueryState {
         }
     }
 
+    /// By stage and worker; of a query with more of them than a report should show, the workers of each stage are added
+    /// up under the first one's number.
     pub fn counters(&self) -> BTreeMap<StageNumber, BTreeMap<WorkerNumber, CounterSnapshot>> {
-        let mut counters: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        let mut counters: BTreeMap<_, BTreeMap<_, CounterSnapshot>> = BTreeMap::new();
+        if self.counters.len() > UNFOLDED {
+            for ((stage, _), (_, snapshot)) in &self.counters {
+                let workers = counters.entry(*stage).or_default();
+                let all = workers.entry(WorkerNumber(0)).or_default();
+                all.add(&snapshot.clone().without_partitions());
+            }
+            return counters;
+        }
         for ((stage, worker), (_, snapshot)) in &self.counters {
             counters
                 .entry(*stage)
@@ -127,6 +143,45 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
+
+    #[test]
+    fn a_report_of_many_work_orders_shows_sums_by_stage() {
+        use sarsen_kernel::counters::ChannelCounters;
+        let mut state = QueryState::new(0);
+        let mut count = |stages: u32, workers: u32| {
+            for (stage, worker) in
+                (0..stages).flat_map(|stage| (0..workers).map(move |worker| (stage, worker)))
+            {
+                let order = WorkOrderId {
+                    stage: StageNumber(stage),
+                    worker: WorkerNumber(worker),
+                    attempt: Attempt(0),
+                };
+                let channel = ChannelCounters {
+                    rows: vec![1, 2, 3],
+                    ..ChannelCounters::default()
+                };
+                let snapshot = CounterSnapshot {
+                    channels: [("output".to_owned(), channel)].into(),
+                    ..CounterSnapshot::default()
+                };
+                state.count(order, snapshot);
+            }
+            state.counters()
+        };
+        let few = count(2, 500);
+        assert_eq!(few[&StageNumber(1)].len(), 500);
+        assert_eq!(
+            few[&StageNumber(1)][&WorkerNumber(7)].channels["output"].rows,
+            [1, 2, 3]
+        );
+        let many = count(3, 500);
+        assert_eq!(many.len(), 3);
+        for workers in many.values() {
+            assert_eq!(workers.len(), 1);
+            assert_eq!(workers[&WorkerNumber(0)].channels["output"].rows, [3_000]);
+        }
+    }
 
     #[test]
     fn late_counters_of_an_older_attempt_are_ignored() {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::query::{End, Query};
+use crate::query_limits::QueryLimits;
 use crate::report::{Ending, unplanned};
 use crate::results::Results;
 use crate::{context, splits};
@@ -52,6 +53,7 @@ pub struct TaskHandle {
     pub epoch: u64,
     pub slots: Slots,
     cancel: CancellationToken,
+    preempt: CancellationToken,
     abandon: CancellationToken,
     reports: mpsc::Sender<ReportRequest>,
 }
@@ -60,6 +62,11 @@ impl TaskHandle {
     /// Ends the query with `Canceled`.
     pub fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Ends the query with `InsertLockPreempted`.
+    pub fn preempt(&self) {
+        self.preempt.cancel();
     }
 
     /// Stops without an end: another controller has the task, or will.
@@ -90,6 +97,8 @@ pub struct Task {
     pub spec: v1::TaskSpec,
     pub slots: Slots,
     pub cancel: CancellationToken,
+    /// Its locks went to a task of higher priority.
+    pub preempt: CancellationToken,
     pub reports: mpsc::Receiver<ReportRequest>,
     abandon: CancellationToken,
     started: Millis,
@@ -104,13 +113,14 @@ pub fn create(
     spec: v1::TaskSpec,
 ) -> (TaskHandle, Task) {
     let (sender, reports) = mpsc::channel(QUEUE);
-    let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
+    let [cancel, preempt, abandon] = std::array::from_fn(|_| CancellationToken::new());
     let slots = Slots::default();
     let handle = TaskHandle {
         query_id: spec.query_id.clone(),
         epoch,
         slots: slots.clone(),
         cancel: cancel.clone(),
+        preempt: preempt.clone(),
         abandon: abandon.clone(),
         reports: sender,
     };
@@ -122,6 +132,7 @@ pub fn create(
         spec,
         slots,
         cancel,
+        preempt,
         reports,
         abandon,
         started: now(),
@@ -141,6 +152,7 @@ pub struct Prepared {
     pub planned: Planned,
     pub kernel: ControllerKernel,
     pub assignments: Vec<v1::WorkerAssignment>,
+    pub limits: QueryLimits,
 }
 
 impl Task {
@@ -185,8 +197,16 @@ impl Task {
     async fn prepare_answering(&mut self) -> Result<Prepared, FaultReport> {
         let (environment, spec) = (Arc::clone(&self.environment), self.spec.clone());
         let (task_id, epoch, slots) = (self.task_id.clone(), self.epoch, self.slots.clone());
-        let preparing = prepare(&environment, &spec, &slots, &task_id, epoch);
+        let preparing = prepare(&environment, &spec, &slots, &task_id, epoch, self.started);
         tokio::pin!(preparing);
+        let timeout_ms = context::timeout_ms(&spec).and_then(|timeout| u64::try_from(timeout).ok());
+        let overdue = async {
+            match timeout_ms {
+                Some(timeout) => tokio::time::sleep(Duration::from_millis(timeout)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(overdue);
         loop {
             tokio::select! {
                 prepared = &mut preparing => return prepared.map_err(FaultReport::from),
@@ -194,6 +214,11 @@ impl Task {
                     let _ = answer.send(unplanned(&spec.query_id, self.started, now(), Ending::running()));
                 }
                 () = self.cancel.cancelled() => return Err(Fault::Canceled {}.into()),
+                () = self.preempt.cancelled() => return Err(Fault::InsertLockPreempted {}.into()),
+                () = &mut overdue => return Err(Fault::QueryTimeout {
+                    timeout_ms: timeout_ms.unwrap_or_default(),
+                    reason: "QUERY_TIMEOUT".to_owned(),
+                }.into()),
             }
         }
     }
@@ -245,13 +270,15 @@ async fn prepare(
     slots: &Slots,
     task_id: &str,
     epoch: u64,
+    started: Millis,
 ) -> Result<Prepared, Fault> {
     let request = context::plan_request(spec, &environment.extern_allow)?;
     let mut planned = sarsen_planner::plan(&request)
         .await
         .map_err(|error| context::fault_of(&error))?;
     let context = context::context(spec)?;
-    let limits = context::limits(&context)?;
+    let mut limits = context::limits(&context)?;
+    let query_limits = QueryLimits::parse(&context);
     context::check_arrays(&context, &planned)?;
     splits::list_splits(
         &mut planned.definition,
@@ -259,8 +286,10 @@ async fn prepare(
         &environment.sources,
         &environment.network,
         &environment.overlord,
+        task_id,
     )
     .await?;
+    query_limits.check_listed(&planned.definition)?;
     // What breaks a limit is told before any worker is taken.
     ControllerKernel::new(
         planned.definition.clone(),
@@ -278,11 +307,13 @@ async fn prepare(
     };
     let assignments = acquire(environment, slots, asked).await?;
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
+    limits.waited_ms = now() - started;
     let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
     Ok(Prepared {
         planned,
         kernel,
         assignments,
+        limits: query_limits,
     })
 }
 

@@ -37,6 +37,10 @@ pub enum ApiError {
         status: StatusCode,
         body: Value,
     },
+    /// The client has too much in the queue.
+    TooMany {
+        message: String,
+    },
     /// The Overlord is away.
     Unavailable {
         message: String,
@@ -62,6 +66,9 @@ impl ApiError {
                 task_id: task_id.to_owned(),
             },
             tonic::Code::AlreadyExists | tonic::Code::InvalidArgument => ApiError::Invalid {
+                message: status.message().to_owned(),
+            },
+            tonic::Code::ResourceExhausted => ApiError::TooMany {
                 message: status.message().to_owned(),
             },
             tonic::Code::Unavailable
@@ -105,6 +112,10 @@ impl IntoResponse for ApiError {
             ),
             ApiError::Text { status, message } => text_response(status, message),
             ApiError::Failed { status, body } => json_response(status, &body),
+            ApiError::TooMany { message } => {
+                let body = errors::druid_exception("capacityExceeded", "USER", "CAPACITY_EXCEEDED", &message);
+                json_response(StatusCode::TOO_MANY_REQUESTS, &body)
+            }
             ApiError::Unavailable { message } => {
                 let body = errors::druid_exception("unavailable", "OPERATOR", "CAPACITY_EXCEEDED", &message);
                 json_response(StatusCode::SERVICE_UNAVAILABLE, &body)

@@ -12,6 +12,7 @@ mod options;
 mod render;
 mod request;
 mod routes;
+mod scheduling;
 mod service;
 mod submission;
 

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use crate::error::ApiError;
 use crate::render::payload;
 use crate::request::SqlRequest;
+use crate::scheduling;
 use crate::service::App;
 
 /// The endpoint that a statement came to.
@@ -97,7 +98,11 @@ async fn planned(
             .unwrap_or_else(|| "__query_select".to_owned()),
         replace_intervals: intervals(&planned),
         catalog: Some(catalog),
-        priority: 0,
+        priority: scheduling::priority(&planned.context, endpoint).map_err(refused)?,
+        lock_type: scheduling::lock_type(&planned.context, planned.kind)
+            .map_err(refused)?
+            .into(),
+        queue_timeout_ms: scheduling::queue_timeout_ms(&planned.context, endpoint).map_err(refused)?,
         synchronous: endpoint == Endpoint::Sql,
         trace_parent: String::new(),
     };

@@ -3,6 +3,7 @@
 mod assign;
 mod check;
 mod choices;
+mod dirty;
 mod event;
 mod kernel;
 mod limits;
@@ -12,6 +13,6 @@ mod recover;
 mod stage;
 
 pub use event::{ControllerAction, ControllerEvent};
-pub use kernel::{ControllerKernel, StageView};
+pub use kernel::{ControllerKernel, Footprint, StageView};
 pub use limits::Limits;
 pub use phase::StagePhase;

@@ -150,6 +150,9 @@ faults! {
         "Invalid null byte at source[{source}], rowNumber[{row_number}], column[{column}], value[{value}], position[{position}]. Consider sanitizing the input string column using \"REPLACE(\"{column}\", U&'\\0000', '') AS {column}\" or setting 'removeNullBytes' to true in the query context.";
     NotEnoughMemory { server_memory: u64 => "serverMemory", message: String => "message" }
         "Not enough memory. {message} (memory of a worker task: {server_memory} bytes; --memory-limit sets that of a process)";
+    /// Of the query's own limit; Druid has none.
+    NotEnoughQueryMemory { max_query_memory_bytes: u64 => "maxQueryMemoryBytes", message: String => "message" }
+        "Not enough memory for a query limited to {max_query_memory_bytes:#} bytes. {message}. Increase the context parameter[maxQueryMemoryBytes].";
     NotEnoughTemporaryStorage { configured_temporary_storage: u64 => "configuredTemporaryStorage" }
         "Not enough temporary storage: a worker task may spill {configured_temporary_storage} bytes to --spill-dir.";
     QueryNotSupported { message: String => "message" } "Query not supported: {message}";
@@ -171,12 +174,18 @@ faults! {
         "Too many output columns (requested = {num_columns}, max = {max_columns})";
     TooManyInputFiles { num_input_files: u64 => "numInputFiles", max_input_files: u64 => "maxInputFiles", min_num_workers: u64 => "minNumWorkers" }
         "Too many input files/segments [{num_input_files}] encountered. Maximum input files/segments per worker is set to [{max_input_files}]. Try increasing the limit using the maxInputFilesPerWorker query context parameter, breaking your query up into smaller queries, or increasing the number of workers to at least [{min_num_workers}] by setting maxNumTasks in your query context.";
+    /// Druid has no such limit.
+    TooManyOutputRows { num_rows: u64 => "numRows", max_output_rows: u64 => "maxOutputRows" }
+        "Too many output rows (produced = {num_rows:#}, max = {max_output_rows:#}). Add a LIMIT or a filter, or increase the context parameter[maxOutputRows].";
     TooManyPartitions { max_partitions: u64 => "maxPartitions" }
         "Too many partitions (max = {max_partitions}). Try increasing the limit using the maxPartitions query context parameter, breaking your query up into smaller queries, or using a larger target size.";
     TooManyRowsInAWindow { num_rows: u64 => "numRows", max_rows: u64 => "maxRows" }
         "Too many rows in a window (requested = {num_rows}, max = {max_rows}).  Try creating a window with a higher cardinality column or change the query shape. Or you can change the max using query context param maxRowsMaterializedInWindow . Use it carefully as a higher value can lead to OutOfMemory errors. ";
     TooManyRowsWithSameKey { key: String => "key", num_bytes: u64 => "numBytes", max_bytes: u64 => "maxBytes" }
         "Too many rows with the same key during sort-merge join (bytes buffered = {num_bytes}, limit = {max_bytes}). Key: {key}";
+    /// Druid has no such limit.
+    TooManyScannedBytes { scanned_bytes: u64 => "scannedBytes", max_scanned_bytes: u64 => "maxScannedBytes" }
+        "Too many bytes to scan (requested = {scanned_bytes:#}, max = {max_scanned_bytes:#}). Read fewer files or segments, for example with a filter on __time, or increase the context parameter[maxScannedBytes].";
     TooManySegmentsInTimeChunk { time_chunk: String => "timeChunk", num_segments: u64 => "numSegments", max_num_segments: u64 => "maxNumSegments", segment_granularity: String => "segmentGranularity" }
         "Too many segments requested to be generated in time chunk[{time_chunk}] with granularity[{segment_granularity}] (requested = [{num_segments}], maximum = [{max_num_segments}]). Please try breaking up your query or change the maximum using the query context parameter[maxNumSegments].";
     TooManyWarnings { max_warnings: u64 => "maxWarnings", root_error_code: String => "rootErrorCode" }

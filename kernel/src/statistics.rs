@@ -63,6 +63,24 @@ impl KeyStatistics {
         self.buckets.len()
     }
 
+    /// Sampled keys of all time chunks.
+    pub fn sample_count(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.sample.len()).sum()
+    }
+
+    /// Thins the samples until they take no more than about so many bytes, or one is left of each time chunk.
+    pub fn limit(&mut self, byte_budget: usize) {
+        let size = |sampled: &SampledKey| sampled.key.len() + std::mem::size_of::<SampledKey>();
+        loop {
+            let samples = || self.buckets.values().flat_map(|bucket| &bucket.sample);
+            let can_shrink = self.buckets.values().any(|bucket| bucket.sample.len() > 1);
+            if !can_shrink || samples().map(size).sum::<usize>() <= byte_budget {
+                return;
+            }
+            self.buckets.values_mut().for_each(BucketStatistics::thin);
+        }
+    }
+
     pub fn rows(&self) -> u64 {
         self.buckets.values().map(|bucket| bucket.rows).sum()
     }
@@ -79,6 +97,13 @@ impl KeyStatistics {
 impl BucketStatistics {
     fn shrink(&mut self) {
         while self.sample.len() > MAX_SAMPLES {
+            self.thin();
+        }
+    }
+
+    /// Keeps every other sample, which then stands for its neighbour too.
+    fn thin(&mut self) {
+        {
             // Neighbours in key order are thinned, so that no part of the key space loses more than another.
             self.sample
                 .sort_unstable_by(|left, right| left.key.cmp(&right.key));

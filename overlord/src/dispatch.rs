@@ -25,6 +25,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(200);
 /// What a controller is told for a task that was shut down.
 const CANCEL_REASON: &str = "Query canceled by user or by task shutdown.";
 
+/// And for one that has lost its locks.
+const PREEMPT_REASON: &str = "Insert lock preempted by a higher-priority ingestion job";
+
 impl Overlord {
     /// A client of the controller at an address.
     pub(crate) fn controller(&self, address: &str) -> Result<ControllerClient<VersionedChannel>, Status> {
@@ -43,6 +46,7 @@ impl Overlord {
         if self.shutdown.is_cancelled() {
             return;
         }
+        self.tell_preempted();
         let orders = queue::dispatch(&mut self.state(), now_ms());
         for order in orders {
             let this = Arc::clone(self);
@@ -51,6 +55,17 @@ impl Overlord {
                     this.start(order).await;
                 }
             });
+        }
+    }
+
+    /// Ends tasks at their controllers that have lost their locks.
+    pub(crate) fn tell_preempted(self: &Arc<Self>) {
+        let preempted = self.state().take_preempted();
+        for (task, address) in preempted {
+            tracing::info!(%task, address, "a task of higher priority takes its locks");
+            let this = Arc::clone(self);
+            let told = async move { this.cancel(&task, &address, v1::CancelCause::LockPreempted).await };
+            self.tracker.spawn(told);
         }
     }
 
@@ -68,7 +83,7 @@ impl Overlord {
         } = order;
         match self
             .store
-            .record_dispatch(task, *epoch, address, *started_ms)
+            .record_dispatch(task, *epoch, address, *started_ms, &order.spec)
             .await
         {
             Ok(open) => open,
@@ -130,21 +145,28 @@ impl Overlord {
 
     /// A shutdown that came while the task was on its way to the controller.
     async fn cancel_if_asked(&self, order: &Dispatch) {
-        let asked = self
-            .state()
-            .tasks
-            .get(&order.task)
-            .is_some_and(|entry| entry.canceled);
-        if asked {
-            self.cancel(&order.task, &order.address).await;
+        let cause = self.state().tasks.get(&order.task).and_then(|entry| {
+            let preempted = entry.preempted.then_some(v1::CancelCause::LockPreempted);
+            entry
+                .canceled
+                .then_some(v1::CancelCause::Unspecified)
+                .or(preempted)
+        });
+        if let Some(cause) = cause {
+            self.cancel(&order.task, &order.address, cause).await;
         }
     }
 
     /// Tells a controller to end a task; it answers with CompleteTask. One that cannot be reached is lost soon.
-    pub(crate) async fn cancel(&self, task: &TaskId, address: &str) {
+    pub(crate) async fn cancel(&self, task: &TaskId, address: &str, cause: v1::CancelCause) {
+        let reason = match cause {
+            v1::CancelCause::Unspecified => CANCEL_REASON,
+            v1::CancelCause::LockPreempted => PREEMPT_REASON,
+        };
         let request = v1::CancelTaskRequest {
             task_id: task.as_str().to_owned(),
-            reason: CANCEL_REASON.to_owned(),
+            reason: reason.to_owned(),
+            cause: cause.into(),
         };
         let call = async { self.controller(address)?.cancel_task(request).await };
         match tokio::time::timeout(CALL_TIMEOUT, call).await {
@@ -176,7 +198,12 @@ impl Overlord {
         self.fail_all(adoption.failures);
         self.dispatch();
         for task in adoption.strangers.iter().chain(&adoption.canceled) {
-            self.cancel(task, &node.address).await;
+            self.cancel(task, &node.address, v1::CancelCause::Unspecified)
+                .await;
+        }
+        for task in &adoption.preempted {
+            self.cancel(task, &node.address, v1::CancelCause::LockPreempted)
+                .await;
         }
     }
 

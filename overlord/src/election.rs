@@ -185,6 +185,6 @@ impl Overlord {
     /// Forgets everything that only a leader knows; who waits for a task here is told to ask again.
     fn step_down(&self) {
         self.state().restart(0, Vec::new(), Instant::now(), now_ms());
-        self.slots_changed.send_replace(());
+        self.grant();
     }
 }

@@ -47,6 +47,15 @@ pub enum RequestError {
         free: u32,
         total: u32,
     },
+    #[error(
+        "user [{user}] has {most} queries that wait already; --max-queued-queries-per-user of the Overlord allows no more"
+    )]
+    TooManyQueued { user: String, most: u32 },
+    #[error("Insert lock preempted by a higher-priority ingestion job")]
+    LockPreempted,
+    /// Something else was published where the segments belong: other versions and numbers may do.
+    #[error("{0}")]
+    Superseded(String),
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -71,6 +80,7 @@ impl From<StoreError> for RequestError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(reason) => RequestError::Conflict(reason),
+            StoreError::Superseded(reason) => RequestError::Superseded(reason),
             error => RequestError::Store(error),
         }
     }
@@ -80,12 +90,13 @@ impl From<RequestError> for Status {
     fn from(error: RequestError) -> Self {
         let code = match &error {
             RequestError::UnknownTask(_) => Code::NotFound,
-            RequestError::TaskExists(_) => Code::AlreadyExists,
+            RequestError::TaskExists(_) | RequestError::Superseded(_) => Code::AlreadyExists,
+            RequestError::LockPreempted => Code::Aborted,
             RequestError::TaskEnded(_) | RequestError::StaleEpoch { .. } | RequestError::Conflict(_) => {
                 Code::FailedPrecondition
             }
             RequestError::Refused(_) => Code::PermissionDenied,
-            RequestError::NoSlots { .. } => Code::ResourceExhausted,
+            RequestError::NoSlots { .. } | RequestError::TooManyQueued { .. } => Code::ResourceExhausted,
             RequestError::Invalid(_) => Code::InvalidArgument,
             RequestError::Store(_)
             | RequestError::Reports(_)

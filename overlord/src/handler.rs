@@ -5,4 +5,4 @@ mod ingest;
 mod nodes;
 mod tasks;
 mod waiting;
-mod workers;
+pub(crate) mod workers;

@@ -3,7 +3,7 @@
 //!
 //! [`service`] is the edge and owns the process; `handler` carries out one request each over [`state`] (one mutex, never
 //! held over an await), [`metadata`] (SQLite or PostgreSQL) and `reports` (deep storage). What is decided is decided by pure code:
-//! [`locks`], [`slots`], [`queue`], [`membership`] (over [`coordination`]). `dispatch` alone talks to controllers.
+//! [`locks`], [`slots`], [`line`], [`queue`], [`membership`] (over [`coordination`]). `dispatch` alone talks to controllers.
 //!
 //! Deliberately absent: SQL, plans, rows, and any knowledge of what a query does.
 
@@ -13,6 +13,7 @@ mod election;
 mod error;
 mod handler;
 pub mod ids;
+pub mod line;
 pub mod locks;
 pub mod membership;
 pub mod metadata;
@@ -20,6 +21,8 @@ mod observed;
 mod options;
 mod overlord;
 pub mod queue;
+pub mod quotas;
+pub mod rank;
 mod reports;
 mod service;
 pub mod slots;
@@ -27,5 +30,6 @@ pub mod state;
 pub mod time;
 
 pub use error::{OverlordError, RequestError};
-pub use options::Options;
+pub use options::{METADATA_CONNECTIONS, Options};
+pub use quotas::Quotas;
 pub use service::{Started, run, start};

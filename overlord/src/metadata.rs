@@ -4,11 +4,15 @@
 //! `druid_segments` and `druid_dataSource` have Druid's shape; the other tables are ours (`schema`).
 
 mod allocate;
+mod carry;
 mod catalog;
 mod connect;
+mod portable;
 mod publish;
+mod retry;
 mod schema;
 mod segments;
+mod standing;
 mod tasks;
 
 use std::sync::Arc;
@@ -18,9 +22,11 @@ use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
 use catalog::CatalogCache;
+use retry::retried;
 
 pub use allocate::AllocationMode;
 pub use connect::MetadataUrl;
+pub use portable::{Counts, backup, portable_tables, restore};
 pub use publish::{Publication, Published};
 pub use tasks::{EndedFilter, OpenTask, TaskEnd, TaskRow};
 
@@ -37,11 +43,21 @@ pub enum StoreError {
         "the store was written by a later version of Sarsen: its schema has number {found}, this one knows {known}"
     )]
     TooNew { found: i64, known: i64 },
+    #[error(
+        "its schema has number {found}, and this version of Sarsen knows number {known}: use the version that wrote it, or \
+         let an Overlord of this version bring the store up to date first"
+    )]
+    OtherSchema { found: i64, known: i64 },
+    #[error("a backup is restored into an empty store that no Overlord has used yet: {0}")]
+    NotEmpty(String),
     #[error("another Overlord leads: this one's term is {ours}, the store's {current}")]
     Fenced { ours: i64, current: i64 },
     /// Somebody else changed what the request relies on.
     #[error("{0}")]
     Conflict(String),
+    /// Something was published where the segments belong: another allocation may do.
+    #[error("{0}")]
+    Superseded(String),
 }
 
 /// Which database it is.
@@ -71,6 +87,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn lead(&self) -> Result<u64, StoreError> {
+        retried(|| self.lead_once()).await
+    }
+
+    async fn lead_once(&self) -> Result<u64, StoreError> {
         let mut tx = begin_write(&self.writer, self.dialect).await?;
         let term: i64 = sqlx::query_scalar("UPDATE leadership SET term = term + 1 RETURNING term")
             .fetch_one(&mut *tx)
@@ -87,9 +107,11 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn leads(&self) -> Result<bool, StoreError> {
-        let current: i64 = sqlx::query_scalar("SELECT term FROM leadership")
-            .fetch_one(&self.reader)
-            .await?;
+        let current: i64 = retried(|| async {
+            let term = sqlx::query_scalar("SELECT term FROM leadership");
+            Ok(term.fetch_one(&self.reader).await?)
+        })
+        .await?;
         Ok(current == self.term.load(Ordering::SeqCst))
     }
 

@@ -43,7 +43,7 @@ impl Observed for Overlord {
             .set(count(|phase, locked| matches!(phase, Phase::Waiting) && locked));
         gauge!("druid_task_waiting_count")
             .set(count(|phase, locked| matches!(phase, Phase::Waiting) && !locked));
-        gauge!("sarsen_overlord_slot_requests").set(u32::try_from(state.acquiring.len()).unwrap_or(u32::MAX));
+        gauge!("sarsen_overlord_slot_requests").set(u32::try_from(state.line.len()).unwrap_or(u32::MAX));
         let leads = state.members.leader() == Leader::Ours;
         gauge!("sarsen_overlord_leader").set(if leads { 1.0 } else { 0.0 });
         for role in [v1::Role::Controller, v1::Role::Worker, v1::Role::Gateway] {

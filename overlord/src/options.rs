@@ -8,6 +8,10 @@ use sarsen_proto::directory::Directory;
 use crate::coordination::{Coordination, Fixed, Heartbeats};
 use crate::error::OverlordError;
 use crate::metadata::MetadataUrl;
+use crate::quotas::Quotas;
+
+/// Connections to PostgreSQL, unless the flag says otherwise.
+pub const METADATA_CONNECTIONS: u32 = 8;
 
 /// Flags of `sarsen overlord`.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +25,9 @@ pub struct Options {
     /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
     #[arg(long, env = "SARSEN_METADATA")]
     pub metadata: Option<String>,
+    /// Connections to PostgreSQL at the most; SQLite has one that writes and four that read.
+    #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = METADATA_CONNECTIONS)]
+    pub metadata_connections: u32,
     /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
@@ -38,6 +45,8 @@ pub struct Options {
     /// Where others reach this Overlord, HOST:PORT [default: where it listens].
     #[arg(long, env = "SARSEN_ADVERTISE")]
     pub advertise: Option<String>,
+    #[command(flatten)]
+    pub quotas: Quotas,
     /// Accepted by every role; the Overlord needs little.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,

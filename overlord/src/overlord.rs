@@ -1,16 +1,18 @@
 //! What the handlers share.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sarsen_proto::transport::Network;
 use sarsen_proto::v1;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::RequestError;
+use crate::handler::workers::Caller;
 use crate::ids::{NodeId, TaskId};
+use crate::line::Ticket;
 use crate::metadata::Store;
 use crate::queue;
 use crate::reports::Reports;
@@ -28,8 +30,8 @@ pub(crate) struct Overlord {
     pub(crate) store: Store,
     pub(crate) reports: Reports,
     pub(crate) network: Network,
-    /// Told whenever slots may have become free.
-    pub(crate) slots_changed: watch::Sender<()>,
+    /// Calls that wait for slots, by their tickets in the line.
+    pub(crate) callers: Mutex<HashMap<Ticket, Caller>>,
     pub(crate) tracker: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -48,7 +50,7 @@ impl Overlord {
             store,
             reports,
             network,
-            slots_changed: watch::channel(()).0,
+            callers: Mutex::default(),
             tracker: TaskTracker::new(),
             shutdown,
         })
@@ -105,7 +107,7 @@ impl Overlord {
             self.fail_all(failures);
         }
         if !dead.is_empty() {
-            self.slots_changed.send_replace(());
+            self.grant();
         }
     }
 
@@ -122,7 +124,8 @@ impl Overlord {
             let (dead, failures) = {
                 let mut state = self.state();
                 let dead = state.members.sweep(now);
-                let failures = queue::expire_recovery(&mut state, now);
+                let mut failures = queue::expire_recovery(&mut state, now);
+                failures.extend(queue::expire_waiting(&mut state, now_ms()));
                 let old = |entry: &TaskEntry| matches!(entry.phase, Phase::Ended { forget_at, .. } if forget_at <= now);
                 state.tasks.retain(|_, entry| !old(entry));
                 (dead, failures)
@@ -149,7 +152,7 @@ impl Overlord {
                 }
             }
         }
-        self.slots_changed.send_replace(());
+        self.grant();
         self.dispatch();
     }
 }

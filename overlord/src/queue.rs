@@ -1,6 +1,5 @@
 //! Which waiting task goes to which controller, and what becomes of tasks that lost theirs.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +7,7 @@ use std::time::Instant;
 use sarsen_proto::v1;
 
 use crate::ids::{NodeId, TaskId};
+use crate::quotas;
 use crate::state::{Phase, State, TaskEntry};
 
 /// How often a task is given to another controller.
@@ -39,12 +39,24 @@ pub fn canceled(task: TaskId) -> Failure {
     }
 }
 
-fn is_ready(entry: &TaskEntry) -> bool {
-    entry.persisted && matches!(entry.phase, Phase::Waiting) && entry.locked_ms.is_some()
+/// What a task says whose locks were taken by one of higher priority.
+pub fn preempted(task: TaskId) -> Failure {
+    Failure {
+        task,
+        message: "InsertLockPreempted: Insert lock preempted by a higher-priority ingestion job".to_owned(),
+    }
 }
 
-fn order(entry: &TaskEntry) -> (Reverse<i32>, u64) {
-    (Reverse(entry.spec.priority), entry.seq)
+/// What a synchronous statement says whose turn did not come in time.
+fn timed_out(task: TaskId) -> Failure {
+    Failure {
+        task,
+        message: "Canceled: Query timed out".to_owned(),
+    }
+}
+
+fn is_ready(entry: &TaskEntry) -> bool {
+    entry.persisted && matches!(entry.phase, Phase::Waiting) && entry.locked_ms.is_some()
 }
 
 /// Tasks that each controller has.
@@ -91,25 +103,35 @@ fn assign(state: &mut State, task: &TaskId, node: NodeId, address: String, now_m
     })
 }
 
-/// Gives waiting tasks to controllers with room, by priority and age; the state holds them as running from now on.
+/// Gives waiting tasks to controllers with room, by rank and within their users' quotas; the state holds them as running
+/// from now on.
 pub fn dispatch(state: &mut State, now_ms: i64) -> Vec<Dispatch> {
     let mut ready: Vec<_> = state
         .tasks
         .iter()
         .filter(|(_, entry)| is_ready(entry))
-        .map(|(id, e)| (order(e), id.clone()))
+        .map(|(id, e)| (e.rank(), id.clone()))
         .collect();
     if ready.is_empty() {
         return Vec::new();
     }
     ready.sort();
     let mut load = load(state);
+    let mut running = quotas::count(state.tasks.values(), quotas::runs);
     let mut orders = Vec::new();
     for (_, task) in ready {
+        let Some(user) = state.tasks.get(&task).map(|entry| entry.spec.identity.clone()) else {
+            continue;
+        };
+        let of_user = running.entry(user).or_default();
+        if !state.quotas.may_run(*of_user) {
+            continue;
+        }
         let Some((node, address)) = pick(state, &load) else {
             break;
         };
         *load.entry(node.clone()).or_insert(0) += 1;
+        *of_user += 1;
         orders.extend(assign(state, &task, node, address, now_ms));
     }
     orders
@@ -118,7 +140,14 @@ pub fn dispatch(state: &mut State, now_ms: i64) -> Vec<Dispatch> {
 /// The same for one task that was submitted just now, and is not in the store yet: it needs nobody's turn, since a
 /// task that could run would be running.
 pub fn dispatch_new(state: &mut State, task: &TaskId, now_ms: i64) -> Option<Dispatch> {
-    state.tasks.get(task)?.locked_ms?;
+    let entry = state.tasks.get(task)?;
+    entry.locked_ms?;
+    let user = &entry.spec.identity;
+    let of_user = |other: &TaskEntry| quotas::runs(other) && other.spec.identity == *user;
+    let running = state.tasks.values().filter(|other| of_user(other)).count();
+    if !state.quotas.may_run(u32::try_from(running).unwrap_or(u32::MAX)) {
+        return None;
+    }
     let (node, address) = pick(state, &load(state))?;
     assign(state, task, node, address, now_ms)
 }
@@ -132,6 +161,8 @@ pub fn lose(state: &mut State, task: &TaskId) -> Option<Failure> {
     entry.redispatches += 1;
     let failure = if entry.canceled {
         canceled(task.clone())
+    } else if entry.preempted {
+        preempted(task.clone())
     } else if entry.redispatches > MAX_REDISPATCHES {
         let message = format!(
             "controller lost: {} controllers in a row were lost while they ran it",
@@ -168,6 +199,8 @@ pub struct Adoption {
     pub strangers: Vec<TaskId>,
     /// It runs them, and someone has asked for their end.
     pub canceled: Vec<TaskId>,
+    /// It runs them, and they have lost their locks.
+    pub preempted: Vec<TaskId>,
     pub failures: Vec<Failure>,
 }
 
@@ -192,6 +225,8 @@ pub fn adopt(state: &mut State, node: &NodeId, address: &str, running: &[v1::Run
             state.slots.hold(&id, workers);
             if entry.canceled {
                 adoption.canceled.push(id);
+            } else if entry.preempted {
+                adoption.preempted.push(id);
             }
         }
     }
@@ -216,9 +251,28 @@ fn unrecovered(state: &mut State, lost: impl Fn(&TaskEntry) -> bool) -> Vec<Fail
         if entry.canceled {
             entry.phase = Phase::Ending;
             failures.push(canceled(id.clone()));
+        } else if entry.preempted {
+            entry.phase = Phase::Ending;
+            failures.push(preempted(id.clone()));
         } else {
             entry.phase = Phase::Waiting;
         }
+    }
+    failures
+}
+
+/// Ends synchronous statements that have waited for longer than they may.
+pub fn expire_waiting(state: &mut State, now_ms: i64) -> Vec<Failure> {
+    let overdue = |entry: &TaskEntry| {
+        let timeout = entry.spec.queue_timeout_ms;
+        matches!(entry.phase, Phase::Waiting)
+            && timeout > 0
+            && now_ms >= entry.created_ms.saturating_add(timeout)
+    };
+    let mut failures = Vec::new();
+    for (id, entry) in state.tasks.iter_mut().filter(|(_, entry)| overdue(entry)) {
+        entry.phase = Phase::Ending;
+        failures.push(timed_out(id.clone()));
     }
     failures
 }
@@ -232,7 +286,7 @@ pub fn position(state: &State, task: &TaskId) -> u32 {
     let before = state
         .tasks
         .values()
-        .filter(|entry| waits(entry) && order(entry) < order(own))
+        .filter(|entry| waits(entry) && entry.rank() < own.rank())
         .count();
     u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
 }

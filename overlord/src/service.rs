@@ -51,7 +51,9 @@ pub async fn start(
         place: metadata.to_string(),
         error,
     };
-    let store = Store::open(&metadata).await.map_err(opening)?;
+    let store = Store::open_pooled(&metadata, options.metadata_connections)
+        .await
+        .map_err(opening)?;
     let reports = Reports::open(&folder).map_err(|error| OverlordError::DeepStorage {
         path: folder.display().to_string(),
         reason: error.to_string(),
@@ -71,7 +73,13 @@ pub async fn start(
         })?;
     tracing::info!(address, metadata = %metadata, "overlord is up");
     let leads = members.leader() == Leader::Ours;
-    let overlord = Overlord::new(State::of(members), store, reports, network, shutdown.clone());
+    let overlord = Overlord::new(
+        State::of(members, options.quotas),
+        store,
+        reports,
+        network,
+        shutdown.clone(),
+    );
     if leads {
         overlord.take_over().await.map_err(opening)?;
     }

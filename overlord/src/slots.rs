@@ -1,6 +1,6 @@
 //! Which worker process plays which worker number of which task.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ids::{NodeId, TaskId};
 
@@ -42,7 +42,8 @@ impl SlotTable {
                 .iter()
                 .any(|name| *name == node.address || name == node.id.as_str())
         };
-        let usable = |id: &NodeId| nodes.iter().any(|node| node.id == *id && !avoided(node));
+        let by_id: HashMap<&NodeId, &WorkerNode> = nodes.iter().map(|node| (&node.id, node)).collect();
+        let usable = |id: &NodeId| by_id.get(id).is_some_and(|node| !avoided(node));
         let empty = BTreeMap::new();
         let own = self.held.get(task).unwrap_or(&empty);
         let mut kept = Vec::new();
@@ -55,29 +56,19 @@ impl SlotTable {
         }
         // A number that moves gives its old slot back first: it may be the only free one.
         let moving = |holder: &TaskId, worker: &u32| holder == task && wanted.contains(worker);
+        let mut held: HashMap<&str, (u32, u32)> = HashMap::new();
+        for (holder, workers) in &self.held {
+            for (_, at) in workers.iter().filter(|(worker, _)| !moving(holder, worker)) {
+                let (all, mine) = held.entry(at.as_str()).or_default();
+                *all += 1;
+                *mine += u32::from(holder == task);
+            }
+        }
         let mut free: Vec<(bool, u32, u32, &WorkerNode)> = nodes
             .iter()
             .map(|node| {
-                let held = |mine: bool| {
-                    let of = |holder: &TaskId, workers: &BTreeMap<u32, NodeId>| {
-                        let here = workers
-                            .iter()
-                            .filter(|(worker, at)| **at == node.id && !moving(holder, worker));
-                        if mine && holder != task { 0 } else { here.count() }
-                    };
-                    let count: usize = self
-                        .held
-                        .iter()
-                        .map(|(holder, workers)| of(holder, workers))
-                        .sum();
-                    u32::try_from(count).unwrap_or(u32::MAX)
-                };
-                (
-                    avoided(node),
-                    node.slots.saturating_sub(held(false)),
-                    held(true),
-                    node,
-                )
+                let (all, mine) = held.get(node.id.as_str()).copied().unwrap_or_default();
+                (avoided(node), node.slots.saturating_sub(all), mine, node)
             })
             .collect();
         let mut taken = Vec::new();
@@ -112,11 +103,24 @@ impl SlotTable {
         held.extend(workers);
     }
 
-    /// Slots that a task holds for other worker numbers than these.
-    pub fn held_beside(&self, task: &TaskId, workers: &[u32]) -> u32 {
-        let beside =
-            |held: &BTreeMap<u32, NodeId>| held.keys().filter(|worker| !workers.contains(worker)).count();
-        u32::try_from(self.held.get(task).map_or(0, beside)).unwrap_or(u32::MAX)
+    /// How many of these worker numbers a task holds a slot for, on one of these nodes.
+    pub fn held_of(&self, task: &TaskId, workers: &[u32], live: &HashSet<&str>) -> u32 {
+        let Some(held) = self.held.get(task) else { return 0 };
+        let is_held = |worker: &&u32| held.get(worker).is_some_and(|node| live.contains(node.as_str()));
+        u32::try_from(workers.iter().filter(is_held).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Slots that each task holds on these nodes.
+    pub fn by_task(&self, nodes: &[WorkerNode]) -> HashMap<TaskId, u32> {
+        let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        let held = self.held.iter().map(|(task, workers)| {
+            let here = workers
+                .values()
+                .filter(|node| live.contains(node.as_str()))
+                .count();
+            (task.clone(), u32::try_from(here).unwrap_or(u32::MAX))
+        });
+        held.filter(|(_, here)| *here > 0).collect()
     }
 
     /// Worker numbers of a task, with their nodes.
@@ -152,7 +156,8 @@ impl SlotTable {
         let total = nodes
             .iter()
             .fold(0_u32, |sum, node| sum.saturating_add(node.slots));
-        let live = |id: &&NodeId| nodes.iter().any(|node| node.id == **id);
+        let ids: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
+        let live = |id: &&NodeId| ids.contains(*id);
         let held = self.held.values().flat_map(BTreeMap::values).filter(live).count();
         (
             total.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX)),

@@ -1,6 +1,6 @@
 //! All that the Overlord holds in memory about tasks and nodes; behind one mutex, never held over an await.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,13 @@ use sarsen_proto::v1;
 use tokio::sync::watch;
 
 use crate::ids::{NodeId, TaskId};
-use crate::locks::{LockMode, LockTable};
+use crate::line::Line;
+use crate::locks::{LockMode, LockTable, Outcome};
 use crate::membership::Members;
 use crate::metadata::{TaskEnd, TaskRow};
 use crate::queue;
+use crate::quotas::Quotas;
+use crate::rank::Rank;
 use crate::slots::SlotTable;
 
 /// How long after a restart the controller of a task may take to show up.
@@ -52,6 +55,8 @@ pub struct TaskEntry {
     pub locked_ms: Option<i64>,
     /// Someone asked for its end.
     pub canceled: bool,
+    /// A task of higher priority has taken its locks: it publishes nothing, and is about to end.
+    pub preempted: bool,
     /// False until it is in the store, if it belongs there; nothing is done with it before.
     pub persisted: bool,
     changed: watch::Sender<()>,
@@ -69,6 +74,7 @@ impl TaskEntry {
             redispatches: 0,
             locked_ms: None,
             canceled: false,
+            preempted: false,
             persisted: false,
             changed: watch::channel(()).0,
         }
@@ -81,6 +87,11 @@ impl TaskEntry {
 
     pub fn notify(&self) {
         self.changed.send_replace(());
+    }
+
+    /// Its place in every line.
+    pub fn rank(&self) -> Rank {
+        Rank::new(self.spec.priority, self.created_ms, self.seq)
     }
 
     pub fn has_ended(&self) -> bool {
@@ -106,18 +117,20 @@ pub struct State {
     pub slots: SlotTable,
     pub locks: LockTable,
     pub tasks: HashMap<TaskId, TaskEntry>,
-    /// Calls that wait for slots, by their task's number: (number, ticket, fewest slots that the task would hold with
-    /// what it asks for).
-    pub acquiring: BTreeSet<(u64, u64, u32)>,
+    /// Calls that wait for slots.
+    pub line: Line,
+    pub quotas: Quotas,
+    /// Tasks that have lost their locks while they ran, and were not told yet.
+    preempted: Vec<TaskId>,
     next_seq: u64,
-    next_ticket: u64,
 }
 
 impl State {
     /// Without tasks.
-    pub fn of(members: Members) -> State {
+    pub fn of(members: Members, quotas: Quotas) -> State {
         State {
             members,
+            quotas,
             ..State::default()
         }
     }
@@ -126,7 +139,10 @@ impl State {
     pub fn restart(&mut self, next_seq: u64, open: Vec<TaskRow>, now: Instant, now_ms: i64) {
         let mut members = std::mem::take(&mut self.members);
         members.clear();
-        *self = State::of(members);
+        // Calls that wait for slots stay: they are refused when their turn comes, or served.
+        let line = std::mem::take(&mut self.line);
+        *self = State::of(members, self.quotas);
+        self.line = line;
         self.next_seq = next_seq;
         for row in open {
             let id = TaskId::from(row.task.task_id.as_str());
@@ -141,26 +157,85 @@ impl State {
                     until: now + RECOVERY_GRACE,
                 };
             }
-            // In the order of their submission: who held a lock before holds it again.
-            self.take_locks(&id, &mut entry, now_ms);
-            self.tasks.insert(id, entry);
+            // In the order of their submission: who held a lock before holds it again, and who took it away takes it again.
+            self.add(id, entry, now_ms);
         }
     }
 
     /// Adds a new task with its locks, or its place in the line for them.
     pub fn submit(&mut self, id: &TaskId, spec: v1::TaskSpec, now_ms: i64) {
         self.next_seq += 1;
-        let mut entry = TaskEntry::new(self.next_seq - 1, Arc::new(spec), now_ms);
-        self.take_locks(id, &mut entry, now_ms);
-        self.tasks.insert(id.clone(), entry);
+        let entry = TaskEntry::new(self.next_seq - 1, Arc::new(spec), now_ms);
+        self.add(id.clone(), entry, now_ms);
     }
 
-    fn take_locks(&mut self, id: &TaskId, entry: &mut TaskEntry, now_ms: i64) {
-        let granted = match LockMode::of(&entry.spec) {
-            Some(mode) => self.locks.request(id.clone(), &entry.spec.datasource, mode),
-            None => true,
+    fn add(&mut self, id: TaskId, mut entry: TaskEntry, now_ms: i64) {
+        let (mode, spec) = (LockMode::of(&entry.spec), Arc::clone(&entry.spec));
+        let rank = entry.rank();
+        if mode.is_none() {
+            entry.locked_ms = Some(now_ms);
+        }
+        self.tasks.insert(id.clone(), entry);
+        if let Some(mode) = mode {
+            let outcome = self
+                .locks
+                .request(id, &spec.datasource, mode, spec.priority, rank);
+            self.apply(outcome, now_ms);
+        }
+    }
+
+    /// Takes note of what a change of the locks changed for tasks.
+    fn apply(&mut self, outcome: Outcome, now_ms: i64) {
+        let mut outcomes = vec![outcome];
+        while let Some(Outcome { granted, revoked }) = outcomes.pop() {
+            for task in granted {
+                if let Some(entry) = self.tasks.get_mut(&task) {
+                    entry.locked_ms = Some(now_ms);
+                }
+            }
+            for task in revoked {
+                let Some(entry) = self.tasks.get_mut(&task) else {
+                    continue;
+                };
+                entry.locked_ms = None;
+                match entry.phase {
+                    // Nothing that it did is lost.
+                    Phase::Waiting => outcomes.push(self.locks.wait_again(&task, &entry.spec.datasource)),
+                    Phase::Recovering { .. } | Phase::Running { .. } => {
+                        entry.preempted = true;
+                        self.preempted.push(task);
+                    }
+                    Phase::Ending | Phase::Ended { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Tasks that have lost their locks since this was last asked, and where they run.
+    pub fn take_preempted(&mut self) -> Vec<(TaskId, String)> {
+        let preempted = std::mem::take(&mut self.preempted);
+        let place = |task: TaskId| match &self.tasks.get(&task)?.phase {
+            Phase::Running { location, .. } => Some((task, location.clone())),
+            _ => None,
         };
-        entry.locked_ms = granted.then_some(now_ms);
+        preempted.into_iter().filter_map(place).collect()
+    }
+
+    /// A publish of a task begins: nobody takes its locks any more. False when it does not hold them.
+    pub fn begin_publish(&mut self, id: &TaskId) -> bool {
+        let Some(entry) = self.tasks.get(id) else {
+            return false;
+        };
+        let datasource = entry.spec.datasource.clone();
+        self.locks.begin_publish(id, &datasource)
+    }
+
+    /// A publish was refused.
+    pub fn end_publish(&mut self, id: &TaskId, now_ms: i64) {
+        let Some(entry) = self.tasks.get(id) else { return };
+        let datasource = entry.spec.datasource.clone();
+        let outcome = self.locks.end_publish(id, &datasource);
+        self.apply(outcome, now_ms);
     }
 
     /// Gives back all that a task holds; those that waited for its locks hold them now.
@@ -168,11 +243,8 @@ impl State {
         self.slots.release_task(id);
         let Some(entry) = self.tasks.get(id) else { return };
         let datasource = entry.spec.datasource.clone();
-        for granted in self.locks.release(id, &datasource) {
-            if let Some(entry) = self.tasks.get_mut(&granted) {
-                entry.locked_ms = Some(now_ms);
-            }
-        }
+        let outcome = self.locks.release(id, &datasource);
+        self.apply(outcome, now_ms);
     }
 
     /// Forgets a task altogether.
@@ -181,12 +253,6 @@ impl State {
         if let Some(entry) = self.tasks.remove(id) {
             entry.notify();
         }
-    }
-
-    /// A ticket in the line for slots.
-    pub fn take_ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.next_ticket
     }
 
     /// A task as users see it.

@@ -43,4 +43,5 @@ pub use request::{
     Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
     StatementKind, TableSchema,
 };
+pub use settings::integer as context_integer;
 pub use tables::ScanTarget;

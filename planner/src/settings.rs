@@ -55,6 +55,9 @@ impl Settings {
             })?,
         };
         check_array_mode(context)?;
+        let memory = positive(context, "maxQueryMemoryBytes")?;
+        positive(context, "maxScannedBytes")?;
+        positive(context, "maxOutputRows")?;
         check_sort_order(context)?;
         check_index_spec(context)?;
         let shuffle_partitions = integer(context, "shufflePartitions")?
@@ -66,7 +69,10 @@ impl Settings {
             shuffle_partitions,
             sort_merge_join,
             task_memory_bytes: integer(context, "taskMemoryBytes")?
-                .and_then(|bytes| u64::try_from(bytes).ok()),
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .into_iter()
+                .chain(memory.map(|bytes| bytes / u64::from(max_workers.max(1))))
+                .min(),
             native: Native {
                 distinct: match context.get("useApproximateCountDistinct") {
                     Some(Value::Bool(false)) => DistinctCount::Exact,
@@ -143,6 +149,19 @@ pub fn integer(context: &Map<String, Value>, key: &str) -> Result<Option<i64>, P
         None => Err(PlanError::bad_context(format!(
             "Expected key [{key}] to be in integer format, but got [{}]",
             shown(context.get(key))
+        ))),
+    }
+}
+
+/// A limit of the context.
+fn positive(context: &Map<String, Value>, key: &str) -> Result<Option<u64>, PlanError> {
+    let Some(given) = integer(context, key)? else {
+        return Ok(None);
+    };
+    match u64::try_from(given) {
+        Ok(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err(PlanError::invalid_without_source(format!(
+            "{key} must be a positive integer, got [{given}]"
         ))),
     }
 }

@@ -31,6 +31,10 @@ impl Process {
         Process { child, log }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -358,17 +362,29 @@ impl Standalone {
     /// With more flags.
     pub fn with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data").to_string_lossy().into_owned();
+        let mut own = vec!["--data-dir", data.as_str()];
+        own.extend(flags);
+        let own: Vec<String> = own.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::in_folder(folder, own)
+    }
+
+    /// With flags that say where its data are.
+    pub fn with_own_data(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::in_folder(tempfile::tempdir().unwrap(), flags)
+    }
+
+    fn in_folder(folder: tempfile::TempDir, flags: Vec<String>) -> Self {
         let port = free_port();
         let mut arguments = vec![
             "standalone".to_owned(),
-            "--data-dir".to_owned(),
-            folder.path().join("data").to_string_lossy().into_owned(),
             "--http-addr".to_owned(),
             format!("127.0.0.1:{port}"),
             "--slots".to_owned(),
             "8".to_owned(),
         ];
-        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        arguments.extend(flags);
         let process = Process::start("standalone", folder.path(), &arguments);
         let api = Api::new(format!("http://127.0.0.1:{port}"));
         api.wait_for_health();

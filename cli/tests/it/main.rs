@@ -9,8 +9,10 @@
 
 mod cluster;
 mod command_line;
+mod concurrency;
 mod configuration;
 mod depth;
+mod figures;
 mod http_source;
 mod observed;
 mod oracle;

@@ -29,14 +29,7 @@ pub fn of_task(task: &v1::Task) -> Result<Value, DecodeError> {
         v1::TaskState::Failed => ReportStatus::Failed,
         _ => ReportStatus::Running,
     };
-    let error = (status == ReportStatus::Failed).then(|| {
-        FaultReport::from(match task.error_message.starts_with("Canceled") {
-            true => Fault::Canceled {},
-            false => Fault::UnknownError {
-                message: task.error_message.clone(),
-            },
-        })
-    });
+    let error = (status == ReportStatus::Failed).then(|| fault_of_task(task));
     let started = task.started_ms > 0;
     let query = QueryReport {
         start_ms: started.then_some(task.started_ms),
@@ -45,6 +38,23 @@ pub fn of_task(task: &v1::Task) -> Result<Value, DecodeError> {
         ..QueryReport::new(QueryId(task.task_id.clone()), status)
     };
     body(&task.task_id, &query, &v1::Report::default())
+}
+
+/// Why a task failed that the Overlord has ended itself.
+pub fn fault_of_task(task: &v1::Task) -> FaultReport {
+    let message = &task.error_message;
+    let timeout_ms = task.spec.as_ref().map_or(0, |spec| spec.queue_timeout_ms);
+    FaultReport::from(match message.split(':').next() {
+        Some("Canceled") if message.ends_with("timed out") => Fault::QueryTimeout {
+            timeout_ms: timeout_ms.unsigned_abs(),
+            reason: "QUERY_TIMEOUT".to_owned(),
+        },
+        Some("Canceled") => Fault::Canceled {},
+        Some("InsertLockPreempted") => Fault::InsertLockPreempted {},
+        _ => Fault::UnknownError {
+            message: message.clone(),
+        },
+    })
 }
 
 fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {

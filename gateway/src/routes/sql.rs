@@ -10,6 +10,7 @@ use sarsen_kernel::report::QueryReport;
 use sarsen_proto::{from_kernel, v1};
 
 use crate::error::{ApiError, json_response};
+use crate::render::report::fault_of_task;
 use crate::render::{errors, explain, results};
 use crate::request::SqlRequest;
 use crate::service::App;
@@ -82,22 +83,26 @@ async fn answered(app: App, headers: &HeaderMap, body: &Bytes) -> Result<Respons
         app: app.clone(),
         task_id: Some(task_id.clone()),
     };
-    loop {
+    let task = loop {
         let wait = v1::WaitTaskRequest {
             task_id: task_id.clone(),
             timeout_ms: POLL_MS,
         };
         let task = overlord.wait_task(wait).await.map_err(refused)?.into_inner();
         if matches!(task.state(), v1::TaskState::Success | v1::TaskState::Failed) {
-            break;
+            break task;
         }
-    }
+    };
     guard.task_id = None;
     let report = overlord
         .get_report(v1::TaskRequest { task_id })
         .await
         .map_err(refused)?
         .into_inner();
+    if report.report.is_none() && task.state() == v1::TaskState::Failed {
+        let (status, body) = errors::failed_query(&fault_of_task(&task));
+        return Err(ApiError::Failed { status, body });
+    }
     answer(&report, &shape, &query_id)
 }
 

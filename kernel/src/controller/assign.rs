@@ -1,6 +1,7 @@
 //! Which worker of a stage reads what.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::stage::{Order, StageState};
 use crate::ids::{PartitionNumber, StageNumber, WorkerNumber};
@@ -30,7 +31,7 @@ pub(super) fn orders<'a>(
     producing: impl Fn(&[StageNumber]) -> Option<Producing<'a>>,
 ) -> BTreeMap<WorkerNumber, Order> {
     let mut partitions = 0_u32;
-    let mut weights: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut weights: Vec<u64> = Vec::new();
     let mut splits = 0_usize;
     for input in &stage.inputs {
         match input {
@@ -43,10 +44,12 @@ pub(super) fn orders<'a>(
                     continue;
                 };
                 partitions = partitions.max(producing.state.partition_count().unwrap_or(1).max(1));
-                for order in producing.state.orders.values() {
-                    for (partition, size) in &order.sizes {
-                        *weights.entry(partition.0).or_default() += size.bytes;
-                    }
+                let own = &producing.state.weights;
+                if weights.len() < own.len() {
+                    weights.resize(own.len(), 0);
+                }
+                for (weight, own) in weights.iter_mut().zip(own) {
+                    *weight += own;
                 }
             }
             StageInput::Stage {
@@ -60,7 +63,7 @@ pub(super) fn orders<'a>(
         Spread::UpTo(workers) => stage.max_worker_count.min(workers).min(units).max(1),
         Spread::Over(workers) => workers.max(1),
     };
-    let owners = spread_partitions(partitions, &weights, count);
+    let runs = spread_partitions(partitions, &weights, count);
 
     let mut slices: Vec<Vec<InputSlice>> = vec![Vec::new(); count as usize];
     for input in &stage.inputs {
@@ -75,14 +78,10 @@ pub(super) fn orders<'a>(
                     continue;
                 };
                 let own = producing.state.partition_count().unwrap_or(1).max(1);
-                for (number, worker) in (0_u32..).zip(slices.iter_mut()) {
+                for (run, worker) in runs.iter().zip(slices.iter_mut()) {
                     let partitions = match delivery {
                         Delivery::Broadcast => (0..own).map(PartitionNumber).collect(),
-                        Delivery::Partitioned => owners
-                            .iter()
-                            .filter(|(partition, owner)| **owner == number && **partition < own)
-                            .map(|(partition, _)| PartitionNumber(*partition))
-                            .collect(),
+                        Delivery::Partitioned => (run.start..run.end.min(own)).map(PartitionNumber).collect(),
                     };
                     worker.push(InputSlice::Partitions {
                         stage: producing.state.number,
@@ -102,18 +101,24 @@ pub(super) fn orders<'a>(
 }
 
 /// Contiguous partitions for each worker, of about equal weight and number.
-fn spread_partitions(partitions: u32, weights: &BTreeMap<u32, u64>, workers: u32) -> BTreeMap<u32, u32> {
-    let weight = |partition: &u32| weights.get(partition).copied().unwrap_or(0) + 1;
-    let total: u64 = (0..partitions).map(|partition| weight(&partition)).sum();
-    let mut owners = BTreeMap::new();
+fn spread_partitions(partitions: u32, weights: &[u64], workers: u32) -> Vec<Range<u32>> {
+    let weight = |partition: u32| weights.get(partition as usize).copied().unwrap_or(0) + 1;
+    let total: u64 = (0..partitions).map(weight).sum();
+    let mut runs: Vec<Range<u32>> = vec![0..0; workers as usize];
     let mut before = 0_u64;
     for partition in 0..partitions {
-        let middle = before + weight(&partition) / 2;
+        let middle = before + weight(partition) / 2;
         let owner = u128::from(middle) * u128::from(workers) / u128::from(total.max(1));
-        owners.insert(partition, u32::try_from(owner).unwrap_or(0).min(workers - 1));
-        before += weight(&partition);
+        let owner = usize::try_from(owner).unwrap_or(0).min(runs.len() - 1);
+        if let Some(run) = runs.get_mut(owner) {
+            if run.start == run.end {
+                run.start = partition;
+            }
+            run.end = partition + 1;
+        }
+        before += weight(partition);
     }
-    owners
+    runs
 }
 
 /// Splits for each worker, the largest first to whoever has least.

@@ -7,7 +7,9 @@ use crate::query::StageDefinition;
 
 impl ControllerKernel {
     /// A choice is decided when the stage that it measures is done.
-    pub(super) fn decide_choices(&mut self) {
+    /// True when one was decided now.
+    pub(super) fn decide_choices(&mut self) -> bool {
+        let mut decided = false;
         for (position, choice) in self.query.choices.iter().enumerate() {
             let measured = self.stages.get(choice.measured_stage.0 as usize);
             let Some(bytes) = measured
@@ -26,6 +28,7 @@ impl ControllerKernel {
                 .position(|alternative| fits(alternative.max_bytes))
                 .unwrap_or(0);
             *slot = u32::try_from(taken).ok();
+            decided = true;
             for (definition, state) in self.query.stages.iter().zip(&mut self.stages) {
                 if let Some(of) = &definition.alternative
                     && of.choice as usize == position
@@ -38,6 +41,7 @@ impl ControllerKernel {
                 }
             }
         }
+        decided
     }
 
     /// The stage that feeds an input, once it is certain.

@@ -1,5 +1,7 @@
 //! What the controller's kernel is told, and what it asks for.
 
+use std::sync::Arc;
+
 use crate::fault::FaultReport;
 use crate::ids::{Incarnation, StageNumber, WorkOrderId, WorkerNumber};
 use crate::shuffle::{Boundaries, OutputSizes};
@@ -82,7 +84,7 @@ pub enum ControllerAction {
     },
     SendBoundaries {
         order: WorkOrderId,
-        boundaries: Boundaries,
+        boundaries: Arc<Boundaries>,
     },
     /// The attempt is superseded.
     StopWorkOrder { order: WorkOrderId },

@@ -1,9 +1,11 @@
 //! The query's state machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::assign::{self, Producing, Spread};
 use super::check::check;
+use super::dirty::Dirty;
 use super::event::{ControllerAction, ControllerEvent};
 use super::limits::Limits;
 use super::phase::StagePhase;
@@ -17,7 +19,7 @@ use crate::work_order::{InputSlice, Producer, WorkOrder};
 
 /// Decides for one query. Every event is followed by [`ControllerKernel::settle`], which alone says what may start, what
 /// is decided and what may be cleaned; what a loss undoes is in `recover.rs`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ControllerKernel {
     pub(super) query: QueryDefinition,
     pub(super) limits: Limits,
@@ -29,6 +31,8 @@ pub struct ControllerKernel {
     /// Decided alternatives by choice.
     pub(super) choices: Vec<Option<u32>>,
     pub(super) relaunches: u32,
+    /// Stages that the next settling has to look at, and what else may have changed.
+    pub(super) dirty: Dirty,
     started: Option<Millis>,
     /// Time of the event that is being handled.
     pub(super) now: Millis,
@@ -61,7 +65,21 @@ pub struct StageView {
     pub partition_count: Option<u32>,
     pub started: Option<Millis>,
     pub ended: Option<Millis>,
-    pub boundaries: Option<Boundaries>,
+    pub boundaries: Option<Arc<Boundaries>>,
+}
+
+/// Counts of what a kernel holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Footprint {
+    pub orders: usize,
+    /// Partitions whose sizes are known.
+    pub weights: usize,
+    /// Partitions whose boundaries are known.
+    pub boundaries: usize,
+    /// Sampled keys.
+    pub samples: usize,
+    /// Attempts that are remembered as read.
+    pub attempts: usize,
 }
 
 impl ControllerKernel {
@@ -77,6 +95,7 @@ impl ControllerKernel {
             .map(|stage| StageState::new(stage.number))
             .collect();
         let choices = vec![None; query.choices.len()];
+        let query_inputs: Vec<_> = query.stages.iter().map(StageDefinition::input_stages).collect();
         let worker = WorkerState {
             incarnation: Incarnation(0),
             ready: false,
@@ -92,6 +111,7 @@ impl ControllerKernel {
             groups: BTreeMap::new(),
             choices,
             relaunches: 0,
+            dirty: Dirty::new(&query_inputs),
             started: None,
             now: 0,
             ending: Ending::Running,
@@ -100,6 +120,34 @@ impl ControllerKernel {
 
     pub fn query(&self) -> &QueryDefinition {
         &self.query
+    }
+
+    /// How many things of each kind it holds, for judging how its memory grows.
+    pub fn footprint(&self) -> Footprint {
+        let mut footprint = Footprint::default();
+        let mut shared = BTreeSet::new();
+        for state in &self.stages {
+            footprint.orders += state.orders.len();
+            footprint.weights += state.weights.len();
+            footprint.boundaries += state
+                .boundaries
+                .as_ref()
+                .map_or(0, |known| known.partition_count());
+            for order in state.orders.values() {
+                footprint.samples += order.statistics.as_ref().map_or(0, KeyStatistics::sample_count);
+                for read in order.reads.values() {
+                    if shared.insert(Arc::as_ptr(read)) {
+                        footprint.attempts += read.len();
+                    }
+                }
+            }
+        }
+        footprint
+    }
+
+    /// Worker numbers of the query.
+    pub fn worker_count(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether the end was told.
@@ -135,6 +183,7 @@ impl ControllerKernel {
         match event {
             ControllerEvent::Started if self.started.is_some() => {}
             ControllerEvent::Started => {
+                self.dirty.mark_all();
                 self.started = Some(now);
                 for (worker, state) in (0_u32..).zip(&mut self.workers) {
                     state.launched = Some(now);
@@ -151,6 +200,7 @@ impl ControllerKernel {
                     && state.launched.is_some()
                 {
                     state.ready = true;
+                    self.dirty.mark_all();
                 }
             }
             ControllerEvent::WorkerLost {
@@ -164,16 +214,20 @@ impl ControllerKernel {
                 if let Some(current) = self.current(order)
                     && current.status == OrderStatus::Reading
                 {
-                    current.statistics = Some(statistics);
                     current.status = OrderStatus::Counted;
+                    self.keep_statistics(order, statistics);
+                    self.dirty.mark(order.stage);
                 }
             }
             ControllerEvent::OutputReady { order, sizes } => {
                 if let Some(current) = self.current(order)
                     && current.is_running()
                 {
-                    current.sizes = sizes;
                     current.status = OrderStatus::Ready;
+                    if let Some(state) = self.stages.get_mut(order.stage.0 as usize) {
+                        state.weigh(order.worker, &sizes);
+                    }
+                    self.dirty.mark(order.stage);
                 }
             }
             ControllerEvent::WorkOrderFailed { order, fault } => {
@@ -257,18 +311,39 @@ impl ControllerKernel {
         if self.started.is_none() || self.is_finished() {
             return Ok(());
         }
-        self.restart_readers_of_lost_outputs(actions)?;
-        for position in 0..self.stages.len() {
-            self.decide_choices();
+        if self.dirty.take_disturbed() {
+            self.restart_readers_of_lost_outputs(actions)?;
+            self.dirty.take_disturbed();
+            self.dirty.mark_all();
+        }
+        while let Some(position) = self.dirty.take_first() {
+            if self.decide_choices() {
+                self.dirty.mark_all();
+                self.dirty.unmark(position);
+            }
             self.start_stage(position, now)?;
             self.send_orders(position, now, actions);
             self.cut_boundaries(position, now, actions)?;
             self.send_boundaries(position, actions);
-            self.complete_stage(position, now);
+            if self.complete_stage(position, now) {
+                self.dirty.done(position);
+            }
         }
-        self.clean_up(now, actions);
+        for position in self.dirty.take_cleanable() {
+            self.clean_up(position, now, actions);
+        }
         self.hand_over(actions);
         Ok(())
+    }
+
+    /// Keeps a work order's statistics within its part of what a stage's may take.
+    fn keep_statistics(&mut self, order: WorkOrderId, mut statistics: KeyStatistics) {
+        if let Some(state) = self.stages.get_mut(order.stage.0 as usize) {
+            statistics.limit(STATISTICS_BYTES / state.orders.len().max(1));
+            if let Some(order) = state.orders.get_mut(&order.worker) {
+                order.statistics = Some(statistics);
+            }
+        }
     }
 
     fn start_stage(&mut self, position: usize, now: Millis) -> Result<(), FaultReport> {
@@ -341,8 +416,11 @@ impl ControllerKernel {
             let Some(state) = self.stages.get_mut(position) else {
                 continue;
             };
-            let (shuffle, boundaries, number) =
-                (state.shuffle.clone(), state.boundaries.clone(), state.number);
+            let (shuffle, boundaries, number) = (
+                state.shuffle.clone(),
+                state.boundaries.as_deref().cloned(),
+                state.number,
+            );
             let Some(order) = state.orders.get_mut(&worker) else {
                 continue;
             };
@@ -372,7 +450,7 @@ impl ControllerKernel {
     }
 
     /// The order's inputs with their producers, when all of those are there.
-    fn resolve_inputs(&self, position: usize, worker: WorkerNumber) -> Option<(Vec<InputSlice>, Reads)> {
+    fn resolve_inputs(&mut self, position: usize, worker: WorkerNumber) -> Option<(Vec<InputSlice>, Reads)> {
         let state = self.stages.get(position).filter(|state| !state.inputs_changed)?;
         let mut inputs = state.orders.get(&worker)?.inputs.clone();
         let mut reads = BTreeMap::new();
@@ -380,7 +458,7 @@ impl ControllerKernel {
             let InputSlice::Partitions { stage, producers, .. } = input else {
                 continue;
             };
-            let producing = self.stages.get(stage.0 as usize)?;
+            let producing = self.stages.get_mut(stage.0 as usize)?;
             if !producing.all_ready() {
                 return None;
             }
@@ -394,12 +472,7 @@ impl ControllerKernel {
                     address: String::new(),
                 })
                 .collect();
-            reads.extend(
-                producing
-                    .orders
-                    .iter()
-                    .map(|(worker, order)| ((*stage, *worker), order.attempt)),
-            );
+            reads.insert(*stage, producing.attempts());
         }
         Some((inputs, reads))
     }
@@ -462,7 +535,11 @@ impl ControllerKernel {
         };
         self.register(number, StagePhase::MergingStatistics, now);
         if let Some(state) = self.stages.get_mut(position) {
-            state.boundaries = Some(boundaries);
+            state.boundaries = Some(Arc::new(boundaries));
+            state
+                .orders
+                .values_mut()
+                .for_each(|order| order.statistics = None);
         }
         self.register(number, StagePhase::PostReading, now);
         Ok(())
@@ -491,25 +568,23 @@ impl ControllerKernel {
         }
     }
 
-    fn complete_stage(&mut self, position: usize, now: Millis) {
-        let Some(state) = self.stages.get(position) else {
-            return;
+    /// Whether all outputs of a stage are, or were, complete.
+    fn complete_stage(&mut self, position: usize, now: Millis) -> bool {
+        let Some(state) = self.stages.get(position).filter(|state| state.all_done()) else {
+            return false;
         };
-        if state.all_done() {
-            self.register(state.number, StagePhase::ResultsReady, now);
-        }
+        self.register(state.number, StagePhase::ResultsReady, now);
+        true
     }
 
-    /// Cleans outputs that nobody will read again.
-    fn clean_up(&mut self, now: Millis, actions: &mut Vec<ControllerAction>) {
+    /// Cleans a stage's outputs when nobody will read them again.
+    fn clean_up(&mut self, position: usize, now: Millis, actions: &mut Vec<ControllerAction>) {
         let last = self.stages.len().saturating_sub(1);
-        for position in 0..last {
-            if !self.is_read_by_all(position) {
-                continue;
-            }
+        if position < last && self.is_read_by_all(position) {
             let Some(state) = self.stages.get_mut(position) else {
-                continue;
+                return;
             };
+            state.weights = Vec::new();
             for (worker, order) in &mut state.orders {
                 if order.status == OrderStatus::Ready {
                     order.status = OrderStatus::Cleaned;
@@ -550,6 +625,11 @@ impl ControllerKernel {
         self.stages.iter().rev().find(|stage| !stage.skipped)
     }
 
+    /// Whether a stage's output is the query's.
+    pub fn is_last(&self, stage: StageNumber) -> bool {
+        self.last_living().is_some_and(|last| last.number == stage)
+    }
+
     /// Once the last stage is done, its rows are read or its segments published.
     fn hand_over(&mut self, actions: &mut Vec<ControllerAction>) {
         let Some(last) = self.last_living() else { return };
@@ -583,7 +663,7 @@ impl ControllerKernel {
     }
 
     /// Whether what the workers hold no longer matters.
-    pub(super) fn is_publishing(&self) -> bool {
+    pub fn is_publishing(&self) -> bool {
         self.ending == Ending::Handing && self.query.kind != QueryKind::Select
     }
 
@@ -611,7 +691,7 @@ impl ControllerKernel {
 
     fn check_deadlines(&self, now: Millis) -> Result<(), FaultReport> {
         if let (Some(started), Some(timeout)) = (self.started, self.limits.timeout_ms)
-            && now >= started + timeout
+            && now >= started + timeout - self.limits.waited_ms
         {
             return Err(Fault::QueryTimeout {
                 timeout_ms: timeout.unsigned_abs(),
@@ -642,7 +722,7 @@ impl ControllerKernel {
         let query = self
             .started
             .zip(self.limits.timeout_ms)
-            .map(|(started, timeout)| started + timeout);
+            .map(|(started, timeout)| started + timeout - self.limits.waited_ms);
         self.launch_deadlines().chain(query).min()
     }
 
@@ -682,5 +762,8 @@ impl ControllerKernel {
     }
 }
 
-/// Attempts that an order reads, by producing stage and worker.
-type Reads = BTreeMap<(StageNumber, WorkerNumber), crate::ids::Attempt>;
+/// Bytes that the key statistics of one stage may take, of all its workers together.
+const STATISTICS_BYTES: usize = 64 << 20;
+
+/// Attempts that an order reads, by producing stage.
+type Reads = BTreeMap<StageNumber, Arc<super::stage::Attempts>>;

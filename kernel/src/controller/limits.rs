@@ -20,6 +20,8 @@ pub struct Limits {
     pub launch_timeout_ms: Millis,
     /// Time for the whole query; `None` for no limit.
     pub timeout_ms: Option<Millis>,
+    /// How much of that time had passed before [`super::ControllerEvent::Started`].
+    pub waited_ms: Millis,
     pub output: OutputMode,
 }
 
@@ -36,6 +38,7 @@ impl Default for Limits {
             order_attempts: 8,
             launch_timeout_ms: 600_000,
             timeout_ms: None,
+            waited_ms: 0,
             output: OutputMode::Memory,
         }
     }

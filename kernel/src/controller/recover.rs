@@ -1,9 +1,11 @@
 //! What a loss undoes: which work orders run again, and which of their readers.
 
+use std::sync::Arc;
+
 use super::event::ControllerAction;
 use super::kernel::{ControllerKernel, WorkerState};
 use super::phase::StagePhase;
-use super::stage::{Order, OrderStatus, StageState};
+use super::stage::{Attempts, Order, OrderStatus, StageState};
 use crate::fault::{Fault, FaultReport};
 use crate::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use crate::query::StageDefinition;
@@ -72,6 +74,8 @@ impl ControllerKernel {
                 order.status = OrderStatus::Cleaned;
             }
         }
+        self.dirty.disturb();
+        self.dirty.mark_all();
         Ok(())
     }
 
@@ -129,13 +133,17 @@ impl ControllerKernel {
             if let Some(order) = state.orders.get_mut(&worker) {
                 order.attempt = Attempt(order.attempt.0 + 1);
                 order.status = OrderStatus::Waiting;
-                order.sizes.clear();
                 if !boundaries_stand {
                     order.reads.clear();
                     order.statistics = None;
                 }
             }
         }
+        if let Some(state) = self.stages.get_mut(stage.0 as usize) {
+            state.forget_attempts();
+        }
+        self.dirty.disturb();
+        self.dirty.mark(stage);
         self.register(stage, StagePhase::Retrying, now);
         if is_last {
             self.take_back_results();
@@ -214,14 +222,15 @@ impl ControllerKernel {
 
     /// Stages of which the order read an attempt that is no more.
     fn superseded(&self, order: &Order) -> impl Iterator<Item = StageNumber> {
-        let is_superseded = |((stage, producer), attempt): (&(StageNumber, WorkerNumber), &Attempt)| {
-            let producing = self
-                .stages
+        let stands = |stage: &StageNumber, read: &Arc<Attempts>| {
+            self.stages
                 .get(stage.0 as usize)
-                .and_then(|state| state.orders.get(producer));
-            (producing.map(|order| order.attempt) != Some(*attempt)).then_some(*stage)
+                .is_some_and(|state| state.has_attempts(read))
         };
-        order.reads.iter().filter_map(is_superseded)
+        let reads = order.reads.iter();
+        reads
+            .filter(move |(stage, read)| !stands(stage, read))
+            .map(|(stage, _)| *stage)
     }
 
     /// Boundaries that were cut from rows which may now be others are forgotten: all orders of such a stage begin again,
@@ -244,6 +253,7 @@ impl ControllerKernel {
         for stage in void {
             if let Some(state) = self.stages.get_mut(stage.0 as usize) {
                 state.boundaries = None;
+                state.forget_weights();
                 also.extend(state.orders.keys().map(|worker| (stage, *worker)));
             }
             for (definition, reader) in self.query.stages.iter().zip(&mut self.stages) {

@@ -1,6 +1,7 @@
 //! State of one stage: its work orders and what has been decided for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::phase::StagePhase;
 use crate::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
@@ -17,13 +18,21 @@ pub(super) struct StageState {
     pub orders: BTreeMap<WorkerNumber, Order>,
     /// With the number of partitions decided.
     pub shuffle: Option<ShuffleSpec>,
-    pub boundaries: Option<Boundaries>,
+    pub boundaries: Option<Arc<Boundaries>>,
+    /// Bytes by partition of all outputs, for spreading them over readers: estimates, since an order that ran again is
+    /// taken to have made what it made before. Empty once the output is cleaned.
+    pub weights: Vec<u64>,
+    /// Attempts of all orders as they are now, shared by all who read them.
+    attempts: Option<Arc<Attempts>>,
     /// An input is cut anew, perhaps into another number of partitions: they have to be spread again over the orders,
     /// all of which wait for them.
     pub inputs_changed: bool,
     pub started: Option<Millis>,
     pub ended: Option<Millis>,
 }
+
+/// Attempts of a stage's orders, by worker.
+pub(super) type Attempts = BTreeMap<WorkerNumber, Attempt>;
 
 /// One work order over all its attempts.
 #[derive(Debug, Clone)]
@@ -36,11 +45,15 @@ pub(super) struct Order {
     pub status: OrderStatus,
     /// Its part of the inputs; producers are filled in when it is sent.
     pub inputs: Vec<InputSlice>,
-    /// Attempts that the current attempt reads, by producing stage and worker; while it waits and the stage has
-    /// boundaries, those from which they were cut.
-    pub reads: BTreeMap<(StageNumber, WorkerNumber), Attempt>,
+    /// Attempts that the current attempt reads, by producing stage; while it waits and the stage has boundaries, those
+    /// from which they were cut.
+    pub reads: BTreeMap<StageNumber, Arc<Attempts>>,
+    /// Until the boundaries are cut.
     pub statistics: Option<KeyStatistics>,
-    pub sizes: OutputSizes,
+    /// Of the last complete output.
+    pub output_bytes: u64,
+    /// Whether its stage's weights hold what it made.
+    weighed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +82,8 @@ impl Order {
             inputs,
             reads: BTreeMap::new(),
             statistics: None,
-            sizes: OutputSizes::new(),
+            output_bytes: 0,
+            weighed: false,
         }
     }
 
@@ -101,6 +115,8 @@ impl StageState {
             orders: BTreeMap::new(),
             shuffle: None,
             boundaries: None,
+            weights: Vec::new(),
+            attempts: None,
             inputs_changed: false,
             started: None,
             ended: None,
@@ -145,11 +161,55 @@ impl StageState {
     }
 
     pub fn output_bytes(&self) -> u64 {
-        self.orders
-            .values()
-            .flat_map(|order| order.sizes.values())
-            .map(|size| size.bytes)
-            .sum()
+        self.orders.values().map(|order| order.output_bytes).sum()
+    }
+
+    /// Takes note of what an order has made.
+    pub fn weigh(&mut self, worker: WorkerNumber, sizes: &OutputSizes) {
+        let count = self.partition_count().unwrap_or(0);
+        let Some(order) = self.orders.get_mut(&worker) else {
+            return;
+        };
+        order.output_bytes = sizes.values().map(|size| size.bytes).sum();
+        if std::mem::replace(&mut order.weighed, true) {
+            return;
+        }
+        self.weights.resize(count as usize, 0);
+        for (partition, size) in sizes {
+            if let Some(weight) = self.weights.get_mut(partition.0 as usize) {
+                *weight += size.bytes;
+            }
+        }
+    }
+
+    /// The partitions will be others.
+    pub fn forget_weights(&mut self) {
+        self.weights = Vec::new();
+        self.orders.values_mut().for_each(|order| order.weighed = false);
+    }
+
+    /// Attempts of all orders as they are now.
+    pub fn attempts(&mut self) -> Arc<Attempts> {
+        let now = || {
+            self.orders
+                .iter()
+                .map(|(worker, order)| (*worker, order.attempt))
+                .collect()
+        };
+        Arc::clone(self.attempts.get_or_insert_with(|| Arc::new(now())))
+    }
+
+    /// An order has begun another attempt.
+    pub fn forget_attempts(&mut self) {
+        self.attempts = None;
+    }
+
+    /// Whether these are still the attempts of the orders that they name.
+    pub fn has_attempts(&self, read: &Arc<Attempts>) -> bool {
+        let stands = |(worker, attempt): (&WorkerNumber, &Attempt)| {
+            self.orders.get(worker).map(|order| order.attempt) == Some(*attempt)
+        };
+        self.attempts.as_ref().is_some_and(|now| Arc::ptr_eq(now, read)) || read.iter().all(stands)
     }
 
     /// Partitions of the output, once known.

@@ -13,6 +13,7 @@ mod limits;
 mod phases;
 mod random_events;
 mod recovery;
+mod scale;
 mod simulation;
 mod statistics;
 mod tester;

@@ -171,10 +171,11 @@ fn boundaries_are_cut_when_the_last_order_has_counted() {
     let told: Vec<u32> = actions
         .iter()
         .map(|action| match action {
-            ControllerAction::SendBoundaries {
-                order,
-                boundaries: Boundaries::Ranges(ranges),
-            } if ranges.len() == 3 => order.worker.0,
+            ControllerAction::SendBoundaries { order, boundaries }
+                if matches!(boundaries.as_ref(), Boundaries::Ranges(ranges) if ranges.len() == 3) =>
+            {
+                order.worker.0
+            }
             other => panic!("{other:?}"),
         })
         .collect();

@@ -6,15 +6,22 @@ use sarsen_proto::v1;
 
 use crate::error::RequestError;
 use crate::ids::TaskId;
-use crate::locks::replaced;
-use crate::metadata::{AllocationMode, Publication};
+use crate::locks::{is_concurrent_replace, replaced};
+use crate::metadata::{AllocationMode, Publication, Published, StoreError};
 use crate::overlord::Overlord;
-use crate::time::Interval;
+use crate::time::{Interval, now_ms};
 
 /// An ingestion, as far as a publish needs it.
 struct Ingestion {
     spec: Arc<v1::TaskSpec>,
     locked_ms: i64,
+}
+
+fn reply(published: Published) -> v1::PublishReply {
+    v1::PublishReply {
+        metadata_version: published.metadata_version,
+        repeated: published.repeated,
+    }
 }
 
 impl Overlord {
@@ -27,12 +34,23 @@ impl Overlord {
                 spec: Arc::clone(&entry.spec),
                 locked_ms,
             }),
+            _ if entry.preempted => Err(RequestError::LockPreempted),
             (v1::StatementKind::Insert | v1::StatementKind::Replace, None) => Err(RequestError::Conflict(
                 format!("task [{task}] does not hold its locks"),
             )),
             _ => Err(RequestError::Invalid(format!(
                 "task [{task}] is no ingestion and publishes nothing"
             ))),
+        }
+    }
+
+    /// From here on the task keeps its locks.
+    fn begin_publish(&self, task: &TaskId, epoch: u64) -> Result<Arc<v1::TaskSpec>, RequestError> {
+        let ingestion = self.ingestion(task, epoch)?;
+        if self.state().begin_publish(task) {
+            Ok(ingestion.spec)
+        } else {
+            Err(RequestError::LockPreempted)
         }
     }
 
@@ -69,7 +87,16 @@ impl Overlord {
         request: v1::PublishRequest,
     ) -> Result<v1::PublishReply, RequestError> {
         let id = TaskId::from(request.task_id.as_str());
-        let spec = self.ingestion(&id, request.epoch)?.spec;
+        let spec = match self.begin_publish(&id, request.epoch) {
+            // It may have published before it lost its locks.
+            Err(RequestError::LockPreempted) => {
+                return match self.store.published(&id).await? {
+                    Some(published) => Ok(reply(published)),
+                    None => Err(RequestError::LockPreempted),
+                };
+            }
+            begun => begun?,
+        };
         let segments = request.segments.len();
         let rows: u64 = request.segments.iter().map(|segment| segment.rows).sum();
         let published = self.store.publish(Publication {
@@ -79,7 +106,15 @@ impl Overlord {
             replaced: (spec.kind() == v1::StatementKind::Replace).then(|| replaced(&spec)),
             segments: request.segments,
         });
-        let published = published.await?;
+        let published = published.await.inspect_err(|error| {
+            // Of any other failure nobody knows whether the store has committed.
+            if matches!(error, StoreError::Conflict(_) | StoreError::Superseded(_)) {
+                self.state().end_publish(&id, now_ms());
+            }
+        });
+        // Somebody of higher priority may have waited for the end of a publish that was refused.
+        self.dispatch();
+        let published = published?;
         let (version, repeated) = (published.metadata_version, published.repeated);
         tracing::info!(task = %id, datasource = spec.datasource, segments, version, repeated, "published");
         if !repeated {
@@ -89,10 +124,7 @@ impl Overlord {
             metrics::counter!("druid_ingest_segments_count", "dataSource" => datasource)
                 .increment(u64::try_from(segments).unwrap_or(u64::MAX));
         }
-        Ok(v1::PublishReply {
-            metadata_version: version,
-            repeated,
-        })
+        Ok(reply(published))
     }
 
     pub(crate) async fn put_checkpoint(
@@ -121,9 +153,15 @@ impl Overlord {
         request: v1::SegmentsRequest,
     ) -> Result<v1::SegmentList, RequestError> {
         let intervals: Vec<Interval> = request.intervals.iter().map(Interval::from).collect();
+        let id = TaskId::from(request.task_id.as_str());
+        let spec = self.state().tasks.get(&id).map(|entry| Arc::clone(&entry.spec));
+        let overwritten = spec
+            .filter(|spec| is_concurrent_replace(spec) && spec.datasource == request.datasource)
+            .map(|spec| replaced(&spec));
+        let reader = overwritten.as_ref().map(|intervals| (&id, intervals.as_slice()));
         let payload_json = self
             .store
-            .segment_payloads(&request.datasource, &intervals)
+            .segment_payloads_for(&request.datasource, &intervals, reader)
             .await?;
         Ok(v1::SegmentList { payload_json })
     }

@@ -40,7 +40,7 @@ impl Overlord {
             self.dispatch();
         }
         if beat.joined {
-            self.slots_changed.send_replace(());
+            self.grant();
         }
         Ok(v1::HeartbeatReply {
             overlord_id: self.id.clone(),

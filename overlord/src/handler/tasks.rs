@@ -19,6 +19,8 @@ enum Known {
     Unfinished(tokio::sync::watch::Receiver<()>),
     Same(v1::TaskState),
     Other,
+    /// Its user has too many.
+    Refused(RequestError),
 }
 
 /// Whether two submissions are the same request: what the statement was planned against may differ.
@@ -69,6 +71,7 @@ impl Overlord {
         loop {
             match self.admit(&id, &spec) {
                 Known::New(order) => {
+                    self.tell_preempted();
                     self.write_new(&id, order.as_ref().as_ref()).await?;
                     let state = if order.is_some() {
                         v1::TaskState::Running
@@ -87,6 +90,7 @@ impl Overlord {
                 Known::Unfinished(mut changed) => drop(changed.changed().await),
                 Known::Same(state) => return Ok(reply(state)),
                 Known::Other => return Err(RequestError::TaskExists(id)),
+                Known::Refused(error) => return Err(error),
             }
         }
     }
@@ -99,8 +103,21 @@ impl Overlord {
             Some(_) => Known::Other,
             None => {
                 let now = now_ms();
+                let of_user = |entry: &TaskEntry| {
+                    entry.spec.identity == spec.identity && matches!(entry.phase, Phase::Waiting)
+                };
+                let queued = state.tasks.values().filter(|entry| of_user(entry)).count();
+                let may_wait = state.quotas.may_wait(u32::try_from(queued).unwrap_or(u32::MAX));
                 state.submit(id, spec.clone(), now);
-                Known::New(Box::new(queue::dispatch_new(&mut state, id, now)))
+                let order = queue::dispatch_new(&mut state, id, now);
+                if order.is_none() && !may_wait {
+                    state.forget(id, now);
+                    return Known::Refused(RequestError::TooManyQueued {
+                        user: spec.identity.clone(),
+                        most: state.quotas.queued_per_user,
+                    });
+                }
+                Known::New(Box::new(order))
             }
         }
     }
@@ -242,7 +259,7 @@ impl Overlord {
         };
         match next {
             Some(Next::Fail) => Arc::clone(&self).fail(queue::canceled(id)).await,
-            Some(Next::Tell(address)) => self.cancel(&id, &address).await,
+            Some(Next::Tell(address)) => self.cancel(&id, &address, v1::CancelCause::Unspecified).await,
             Some(Next::Wait) => {}
             None if self.store.task(&task_id).await?.is_some() => {}
             None => return Err(RequestError::UnknownTask(id)),

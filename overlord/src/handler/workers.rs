@@ -1,68 +1,90 @@
 //! Worker slots for tasks.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sarsen_proto::v1;
+use tokio::sync::oneshot;
 
 use crate::error::RequestError;
 use crate::ids::TaskId;
+use crate::line::{Room, Ticket, Turn, Waiting};
 use crate::overlord::Overlord;
-use crate::slots::Completeness;
+use crate::slots::{Completeness, WorkerNode};
+use crate::state::State;
 
 /// A call waits so long for slots; the caller asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A call that waits for slots.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    epoch: u64,
+    avoid: Vec<String>,
+    answer: oneshot::Sender<Result<v1::AcquireWorkersReply, RequestError>>,
+}
+
 /// A place in the line for slots, given up when the call ends in whatever way.
 struct Place<'a> {
     overlord: &'a Overlord,
-    place: (u64, u64, u32),
+    ticket: Ticket,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.overlord.state().acquiring.remove(&self.place);
-        // Who stood behind it may go now.
-        self.overlord.slots_changed.send_replace(());
+        self.overlord.callers().remove(&self.ticket);
+        let left = self.overlord.state().line.leave(self.ticket);
+        if left.is_some() {
+            // Who stood behind it may go now.
+            self.overlord.grant();
+        }
     }
 }
 
 impl Overlord {
+    fn callers(&self) -> MutexGuard<'_, HashMap<Ticket, Caller>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) async fn acquire_workers(
         &self,
         request: v1::AcquireWorkersRequest,
     ) -> Result<v1::AcquireWorkersReply, RequestError> {
         let id = TaskId::from(request.task_id.as_str());
-        let fewest = if request.partial {
-            request.workers.len().min(1)
-        } else {
-            request.workers.len()
-        };
-        let fewest = u32::try_from(fewest).unwrap_or(u32::MAX);
-        let mut changed = self.slots_changed.subscribe();
-        let place = {
+        let (answer, mut answered) = oneshot::channel();
+        let ticket = {
             let mut state = self.state();
-            let seq = Overlord::fence(&mut state, &id, request.epoch)?.seq;
-            let needed = fewest.saturating_add(state.slots.held_beside(&id, &request.workers));
-            let place = (seq, state.take_ticket(), needed);
-            state.acquiring.insert(place);
-            place
+            let entry = Overlord::fence(&mut state, &id, request.epoch)?;
+            let waiting = Waiting {
+                task: id.clone(),
+                user: entry.spec.identity.clone(),
+                rank: entry.rank(),
+                workers: request.workers.clone(),
+                completeness: if request.partial {
+                    Completeness::AtLeastOne
+                } else {
+                    Completeness::All
+                },
+            };
+            let ticket = state.line.join(waiting);
+            let caller = Caller {
+                epoch: request.epoch,
+                avoid: request.avoid,
+                answer,
+            };
+            self.callers().insert(ticket, caller);
+            ticket
         };
-        let place = Place {
+        let _place = Place {
             overlord: self,
-            place,
+            ticket,
         };
-        let patience = tokio::time::sleep(PATIENCE);
-        tokio::pin!(patience);
-        loop {
-            changed.borrow_and_update();
-            if let Some(reply) = self.try_acquire(&id, &request, place.place)? {
-                return Ok(reply);
-            }
-            tokio::select! {
-                _ = changed.changed() => {}
-                () = &mut patience => break,
-                () = self.shutdown.cancelled() => return Err(RequestError::ShuttingDown),
-            }
+        self.grant();
+        tokio::select! {
+            Ok(answer) = &mut answered => return answer,
+            () = tokio::time::sleep(PATIENCE) => {}
+            () = self.shutdown.cancelled() => return Err(RequestError::ShuttingDown),
         }
         let state = self.state();
         let (free, total) = state.slots.capacity(&state.members.workers());
@@ -74,42 +96,22 @@ impl Overlord {
         })
     }
 
-    /// Takes all or nothing in one step, the oldest task first; a request that no cluster of this size could ever
-    /// answer holds nobody up.
-    fn try_acquire(
-        &self,
-        id: &TaskId,
-        request: &v1::AcquireWorkersRequest,
-        place: (u64, u64, u32),
-    ) -> Result<Option<v1::AcquireWorkersReply>, RequestError> {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        Overlord::fence(state, id, request.epoch)?;
-        let nodes = state.members.workers();
-        let (_, total) = state.slots.capacity(&nodes);
-        if state
-            .acquiring
-            .range(..place)
-            .any(|(_, _, needed)| *needed <= total)
-        {
-            return Ok(None);
+    /// Serves those in the line whose turn it is; called after everything that may have made it somebody's turn.
+    pub(crate) fn grant(&self) {
+        let mut state = self.state();
+        if state.line.is_empty() {
+            return;
         }
-        let completeness = if request.partial {
-            Completeness::AtLeastOne
-        } else {
-            Completeness::All
-        };
-        let taken = state
-            .slots
-            .acquire(id, &request.workers, &request.avoid, completeness, &nodes);
-        let Some(taken) = taken else { return Ok(None) };
-        let assignment = |(worker, node)| v1::WorkerAssignment {
-            worker,
-            node: state.members.get(&node).cloned(),
-        };
-        Ok(Some(v1::AcquireWorkersReply {
-            assignments: taken.into_iter().map(assignment).collect(),
-        }))
+        let nodes = state.members.workers();
+        while let Some(turn) = next(&mut state, &nodes) {
+            let (waiting, caller) = (state.line.leave(turn.ticket), self.callers().remove(&turn.ticket));
+            let (Some(waiting), Some(caller)) = (waiting, caller) else {
+                continue;
+            };
+            let answer = serve(&mut state, &waiting, &caller, turn, &nodes);
+            // A caller that is gone asks again, and is told what it holds; else its task's end gives it back.
+            let _ = caller.answer.send(answer);
+        }
     }
 
     pub(crate) fn release_workers(
@@ -122,7 +124,65 @@ impl Overlord {
             Overlord::fence(&mut state, &id, request.epoch)?;
             state.slots.release(&id, &request.workers);
         }
-        self.slots_changed.send_replace(());
+        self.grant();
         Ok(v1::Empty {})
     }
+}
+
+fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
+    let held = state.slots.by_task(nodes);
+    let mut by_user = HashMap::new();
+    for (task, slots) in &held {
+        if let Some(entry) = state.tasks.get(task) {
+            *by_user.entry(entry.spec.identity.clone()).or_default() += slots;
+        }
+    }
+    let (_, total) = state.slots.capacity(nodes);
+    let room = Room {
+        total,
+        held,
+        by_user,
+        per_user: state.quotas.slots_per_user,
+    };
+    let State { line, slots, .. } = state;
+    let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+    line.next(&room, |waiting| {
+        slots.held_of(&waiting.task, &waiting.workers, &live)
+    })
+}
+
+/// Takes the slots of one turn: those that its task holds, and as many fresh ones as it was allowed, the lowest numbers first.
+fn serve(
+    state: &mut State,
+    waiting: &Waiting,
+    caller: &Caller,
+    turn: Turn,
+    nodes: &[WorkerNode],
+) -> Result<v1::AcquireWorkersReply, RequestError> {
+    Overlord::fence(state, &waiting.task, caller.epoch)?;
+    let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+    let mut fresh = turn.fresh;
+    let slots = &state.slots;
+    let given: Vec<u32> = waiting
+        .workers
+        .iter()
+        .copied()
+        .filter(|worker| {
+            let own = slots.held_of(&waiting.task, &[*worker], &live) > 0;
+            let taken = own || fresh > 0;
+            fresh = fresh.saturating_sub(u32::from(!own));
+            taken
+        })
+        .collect();
+    let taken = state
+        .slots
+        .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, nodes)
+        .unwrap_or_default();
+    let assignment = |(worker, node)| v1::WorkerAssignment {
+        worker,
+        node: state.members.get(&node).cloned(),
+    };
+    Ok(v1::AcquireWorkersReply {
+        assignments: taken.into_iter().map(assignment).collect(),
+    })
 }

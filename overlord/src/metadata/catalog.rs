@@ -6,6 +6,7 @@ use sarsen_proto::v1;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 
+use super::retry::retried;
 use super::{Store, StoreError, uint};
 
 /// A column in `segment_schemas`.
@@ -61,6 +62,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn catalog(&self, datasources: &[String]) -> Result<v1::Catalog, StoreError> {
+        retried(|| self.catalog_once(datasources)).await
+    }
+
+    async fn catalog_once(&self, datasources: &[String]) -> Result<v1::Catalog, StoreError> {
         let mut cache = self.catalog.lock().await;
         let wanted = |name: &String| datasources.is_empty() || datasources.contains(name);
         let stale: Vec<String> = cache.stale.iter().filter(|name| wanted(name)).cloned().collect();

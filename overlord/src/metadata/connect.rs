@@ -7,6 +7,8 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Executor};
 
+use crate::options::METADATA_CONNECTIONS;
+
 use super::{Dialect, Store, StoreError, schema};
 
 /// Where a store is.
@@ -48,9 +50,6 @@ impl std::fmt::Display for MetadataUrl {
 /// Connections that read SQLite; they do not wait for the writer in WAL mode.
 const SQLITE_READERS: u32 = 4;
 
-/// Connections to PostgreSQL.
-const POSTGRES_CONNECTIONS: u32 = 8;
-
 /// How long a request waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,6 +59,14 @@ impl Store {
     /// # Errors
     /// When it cannot be reached, is no database, or was written by a later version.
     pub async fn open(url: &MetadataUrl) -> Result<Store, StoreError> {
+        Store::open_pooled(url, METADATA_CONNECTIONS).await
+    }
+
+    /// The same with so many connections at the most; it has one that writes, whatever their number.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_pooled(url: &MetadataUrl, connections: u32) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
         let (dialect, writer, reader) = match url {
             MetadataUrl::Sqlite(path) => {
@@ -72,7 +79,7 @@ impl Store {
                 (Dialect::Sqlite, writer, reader)
             }
             MetadataUrl::Postgres(url) => {
-                let pool = postgres(url).await?;
+                let pool = postgres(url, connections).await?;
                 schema::bring_up_to_date(&pool, Dialect::Postgres).await?;
                 (Dialect::Postgres, pool.clone(), pool)
             }
@@ -86,6 +93,27 @@ impl Store {
         };
         store.warm_catalog().await?;
         Ok(store)
+    }
+}
+
+impl Store {
+    /// Opens a store that is there, to read it only: nothing of it is changed or brought up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub(super) async fn read_only(url: &MetadataUrl) -> Result<Store, StoreError> {
+        sqlx::any::install_default_drivers();
+        let (dialect, pool) = match url {
+            MetadataUrl::Sqlite(path) => (Dialect::Sqlite, sqlite(path, "ro", 1).await?),
+            MetadataUrl::Postgres(url) => (Dialect::Postgres, postgres(url, 1).await?),
+        };
+        Ok(Store {
+            dialect,
+            writer: pool.clone(),
+            reader: pool,
+            catalog: Arc::default(),
+            term: Arc::default(),
+        })
     }
 }
 
@@ -119,9 +147,9 @@ async fn sqlite(path: &Path, mode: &str, connections: u32) -> Result<AnyPool, St
 }
 
 /// A connection that was lost is noticed before it is used, and made anew.
-async fn postgres(url: &str) -> Result<AnyPool, StoreError> {
+async fn postgres(url: &str, connections: u32) -> Result<AnyPool, StoreError> {
     let options = AnyPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
+        .max_connections(connections.max(1))
         .test_before_acquire(true)
         .acquire_timeout(PATIENCE);
     Ok(options.connect(url).await?)

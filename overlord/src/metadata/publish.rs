@@ -1,11 +1,16 @@
 //! The publish transaction: all segments of a task become visible at once, and once only.
 
+use std::collections::BTreeMap;
+
 use sarsen_proto::v1;
 use serde::Deserialize;
 use sqlx::{AnyConnection, Row};
 
+use super::carry::{appended_since, carried, replacing_since, void_allocations};
 use super::catalog::StoredColumn;
-use super::segments::{Payload, Usage, overlapping};
+use super::retry::retried;
+use super::segments::{LONG, Payload, Usage, read_segment, text_bound};
+use super::standing::{Standing, Standings, hull, top};
 use super::{Store, StoreError, int, uint};
 use crate::ids::TaskId;
 use crate::time::{Interval, format_ms, now_ms};
@@ -29,6 +34,42 @@ pub struct Published {
     pub repeated: bool,
 }
 
+/// A row of `druid_segments` with its row of `segment_schemas`.
+#[derive(Debug)]
+pub(super) struct NewSegment {
+    pub(super) id: String,
+    pub(super) interval: Interval,
+    pub(super) version: String,
+    pub(super) payload: String,
+    /// JSON of its [`StoredColumn`]s.
+    pub(super) columns: String,
+    pub(super) rows: i64,
+    pub(super) bytes: i64,
+    /// Of one that holds the rows of another: that one's id.
+    pub(super) upgraded_from: Option<String>,
+}
+
+impl NewSegment {
+    fn of(segment: &v1::SegmentRecord) -> Result<NewSegment, StoreError> {
+        let malformed = |error: serde_json::Error| StoreError::Malformed {
+            what: "segment payload",
+            reason: error.to_string(),
+        };
+        let size: SizeOnly = serde_json::from_str(&segment.payload_json).map_err(malformed)?;
+        let columns: Vec<StoredColumn> = segment.columns.iter().map(StoredColumn::from).collect();
+        Ok(NewSegment {
+            id: segment.id.clone(),
+            interval: interval_of(segment)?,
+            version: segment.version.clone(),
+            payload: segment.payload_json.clone(),
+            columns: serde_json::to_string(&columns).map_err(malformed)?,
+            rows: int(segment.rows),
+            bytes: int(size.size),
+            upgraded_from: None,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct SizeOnly {
     #[serde(default)]
@@ -39,33 +80,41 @@ impl Store {
     /// Publishes, unless the task has published before: then the same is answered.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the task is another epoch's, or other data stand where its segments belong.
+    /// [`StoreError::Conflict`] when the task is another epoch's, or its REPLACE cannot be; [`StoreError::Superseded`] when
+    /// other data stand where its segments belong, and another allocation may do.
     pub async fn publish(&self, publication: Publication<'_>) -> Result<Published, StoreError> {
+        retried(|| self.publish_once(&publication)).await
+    }
+
+    async fn publish_once(&self, publication: &Publication<'_>) -> Result<Published, StoreError> {
         let mut tx = self.begin().await?;
         let task = publication.task_id;
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT metadata_version FROM publishes WHERE task_id = $1")
-                .bind(task.as_str())
-                .fetch_optional(&mut *tx)
-                .await?;
-        if let Some(version) = known {
-            return Ok(Published {
-                metadata_version: uint(version),
-                repeated: true,
-            });
+        if let Some(published) = known(&mut tx, task).await? {
+            return Ok(published);
         }
         if let Some(epoch) = publication.epoch {
             check_epoch(&mut tx, task, epoch).await?;
         }
         let now = format_ms(now_ms());
+        let datasource = publication.datasource;
+        let mut carry = Vec::new();
         if let Some(intervals) = &publication.replaced {
             check_inside(&publication.segments, intervals)?;
-            drop_replaced(&mut tx, publication.datasource, intervals, &now).await?;
+            if let Some(since) = replacing_since(&mut tx, task.as_str()).await? {
+                let appended = appended_since(&mut tx, datasource, intervals, since).await?;
+                carry = carried(&mut tx, datasource, appended, &publication.segments).await?;
+                void_allocations(&mut tx, task, datasource, intervals).await?;
+            }
+            drop_replaced(&mut tx, datasource, intervals, &now).await?;
         }
-        check_standing(&mut tx, &publication).await?;
-        for segment in &publication.segments {
-            insert(&mut tx, publication.datasource, segment, &now).await?;
-        }
+        check_standing(&mut tx, publication).await?;
+        let mut segments = publication
+            .segments
+            .iter()
+            .map(NewSegment::of)
+            .collect::<Result<Vec<_>, _>>()?;
+        segments.append(&mut carry);
+        insert(&mut tx, datasource, &segments, &now).await?;
         let version: i64 =
             sqlx::query_scalar("UPDATE metadata_version SET version = version + 1 RETURNING version")
                 .fetch_one(&mut *tx)
@@ -86,6 +135,29 @@ impl Store {
             repeated: false,
         })
     }
+
+    /// What a task has published, if it has.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn published(&self, task: &TaskId) -> Result<Option<Published>, StoreError> {
+        retried(|| async {
+            let mut connection = self.reader.acquire().await?;
+            known(&mut connection, task).await
+        })
+        .await
+    }
+}
+
+async fn known(connection: &mut AnyConnection, task: &TaskId) -> Result<Option<Published>, StoreError> {
+    let known: Option<i64> = sqlx::query_scalar("SELECT metadata_version FROM publishes WHERE task_id = $1")
+        .bind(task.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(known.map(|version| Published {
+        metadata_version: uint(version),
+        repeated: true,
+    }))
 }
 
 async fn check_epoch(tx: &mut AnyConnection, task: &TaskId, epoch: u64) -> Result<(), StoreError> {
@@ -110,7 +182,7 @@ async fn check_epoch(tx: &mut AnyConnection, task: &TaskId, epoch: u64) -> Resul
     Ok(())
 }
 
-fn interval_of(segment: &v1::SegmentRecord) -> Result<Interval, StoreError> {
+pub(super) fn interval_of(segment: &v1::SegmentRecord) -> Result<Interval, StoreError> {
     let interval = segment.interval.as_ref().map(Interval::from);
     interval.ok_or_else(|| StoreError::Conflict(format!("segment [{}] has no interval", segment.id)))
 }
@@ -135,15 +207,41 @@ async fn drop_replaced(
     intervals: &[Interval],
     now: &str,
 ) -> Result<(), StoreError> {
+    let regular = format!(
+        r#"UPDATE druid_segments SET used = $1, used_status_last_updated = $2
+           WHERE dataSource = $3 AND used = $4 AND start >= $5 AND start < $6 AND "end" <= $6 AND NOT ({LONG})"#
+    );
+    let long = format!(
+        r#"SELECT id, start, "end", version, created_date FROM druid_segments
+           WHERE dataSource = $1 AND used = $2 AND {LONG}"#
+    );
     for interval in intervals {
-        let old = overlapping(tx, datasource, *interval, Usage::Used, Payload::Skip).await?;
-        for segment in old.iter().filter(|segment| interval.contains(&segment.interval)) {
-            sqlx::query("UPDATE druid_segments SET used = $1, used_status_last_updated = $2 WHERE id = $3")
+        sqlx::query(&regular)
+            .bind(false)
+            .bind(now)
+            .bind(datasource)
+            .bind(true)
+            .bind(text_bound(interval.start_ms))
+            .bind(text_bound(interval.end_ms))
+            .execute(&mut *tx)
+            .await?;
+        let rows = sqlx::query(&long)
+            .bind(datasource)
+            .bind(true)
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in &rows {
+            let segment = read_segment(row, Payload::Skip)?;
+            if interval.contains(&segment.interval) {
+                sqlx::query(
+                    "UPDATE druid_segments SET used = $1, used_status_last_updated = $2 WHERE id = $3",
+                )
                 .bind(false)
                 .bind(now)
                 .bind(&segment.id)
                 .execute(&mut *tx)
                 .await?;
+            }
         }
     }
     Ok(())
@@ -151,73 +249,94 @@ async fn drop_replaced(
 
 /// Refuses segments that used ones would hide, or that would hide used ones that nobody meant to replace.
 async fn check_standing(tx: &mut AnyConnection, publication: &Publication<'_>) -> Result<(), StoreError> {
-    let mut checked = Vec::new();
+    let mut places: BTreeMap<(Interval, &str), &str> = BTreeMap::new();
     for segment in &publication.segments {
-        let interval = interval_of(segment)?;
-        if checked.contains(&(interval, &segment.version)) {
-            continue;
-        }
-        checked.push((interval, &segment.version));
-        let standing = overlapping(tx, publication.datasource, interval, Usage::Used, Payload::Skip).await?;
+        let place = (interval_of(segment)?, segment.version.as_str());
+        places.entry(place).or_insert(&segment.id);
+    }
+    let Some(stretch) = hull(places.keys().map(|(interval, _)| *interval)) else {
+        return Ok(());
+    };
+    let standings = Standings::read(tx, publication.datasource, stretch, Usage::Used).await?;
+    for ((interval, version), id) in places {
+        let mut over = standings.over(interval);
         let conflict = match publication.replaced {
-            Some(_) => standing.iter().find(|old| old.version >= segment.version),
-            None => standing
-                .iter()
-                .max_by(|a, b| {
-                    (&a.version, a.interval == interval).cmp(&(&b.version, b.interval == interval))
-                })
-                .filter(|top| top.interval != interval || top.version != segment.version),
+            Some(_) => over.find(|old| old.version.as_str() >= version),
+            None => top(over, interval).filter(|top| top.interval != interval || top.version != version),
         };
-        if let Some(old) = conflict {
-            return Err(StoreError::Conflict(format!(
-                "segment [{}] cannot be published: [{}] was published over its time chunk in the meantime",
-                segment.id, old.id
-            )));
+        if let Some(Standing { interval, version }) = conflict {
+            let message = format!(
+                "segment [{id}] cannot be published: version [{version}] of [{interval}] was published over its time \
+                 chunk in the meantime"
+            );
+            return Err(match publication.replaced {
+                Some(_) => StoreError::Conflict(message),
+                None => StoreError::Superseded(message),
+            });
         }
     }
     Ok(())
 }
 
+/// Rows of one INSERT statement.
+const BATCH: usize = 200;
+
 async fn insert(
     tx: &mut AnyConnection,
     datasource: &str,
-    segment: &v1::SegmentRecord,
+    segments: &[NewSegment],
     now: &str,
 ) -> Result<(), StoreError> {
-    let interval = interval_of(segment)?;
-    let malformed = |error: serde_json::Error| StoreError::Malformed {
-        what: "segment payload",
-        reason: error.to_string(),
-    };
-    let size: SizeOnly = serde_json::from_str(&segment.payload_json).map_err(malformed)?;
-    let columns: Vec<StoredColumn> = segment.columns.iter().map(StoredColumn::from).collect();
-    let inserted =
-        sqlx::query("INSERT INTO druid_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8, $3, NULL, NULL)")
-            .bind(&segment.id)
-            .bind(datasource)
-            .bind(now)
-            .bind(format_ms(interval.start_ms))
-            .bind(format_ms(interval.end_ms))
-            .bind(true)
-            .bind(&segment.version)
-            .bind(segment.payload_json.as_bytes())
-            .execute(&mut *tx)
-            .await;
-    match inserted {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            return Err(StoreError::Conflict(format!(
-                "segment [{}] exists already",
-                segment.id
-            )));
+    for batch in segments.chunks(BATCH) {
+        let sql = format!("INSERT INTO druid_segments VALUES {}", rows_of(batch.len(), 12));
+        let mut query = sqlx::query(&sql);
+        for segment in batch {
+            query = query
+                .bind(&segment.id)
+                .bind(datasource)
+                .bind(now)
+                .bind(format_ms(segment.interval.start_ms))
+                .bind(format_ms(segment.interval.end_ms))
+                .bind(true)
+                .bind(&segment.version)
+                .bind(true)
+                .bind(segment.payload.as_bytes())
+                .bind(now)
+                .bind(None::<String>)
+                .bind(segment.upgraded_from.clone());
         }
-        result => result?,
-    };
-    sqlx::query("INSERT INTO segment_schemas (segment_id, columns, rows, bytes) VALUES ($1, $2, $3, $4)")
-        .bind(&segment.id)
-        .bind(serde_json::to_string(&columns).map_err(malformed)?)
-        .bind(int(segment.rows))
-        .bind(int(size.size))
-        .execute(&mut *tx)
-        .await?;
+        match query.execute(&mut *tx).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Err(StoreError::Superseded(format!(
+                    "one of the segments [{}] to [{}] exists already",
+                    batch.first().map_or("", |segment| &segment.id),
+                    batch.last().map_or("", |segment| &segment.id)
+                )));
+            }
+            result => result?,
+        };
+        let sql = format!(
+            "INSERT INTO segment_schemas (segment_id, columns, rows, bytes) VALUES {}",
+            rows_of(batch.len(), 4)
+        );
+        let mut query = sqlx::query(&sql);
+        for segment in batch {
+            query = query
+                .bind(&segment.id)
+                .bind(&segment.columns)
+                .bind(segment.rows)
+                .bind(segment.bytes);
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
+}
+
+/// `($1, $2), ($3, $4)`
+pub(super) fn rows_of(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places = (1..=columns).map(|column| format!("${}", row * columns + column));
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }

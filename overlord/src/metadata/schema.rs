@@ -1,12 +1,13 @@
 //! The tables, and how those of an earlier version become those of this one.
 
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Executor};
 
+use super::segments::LONG;
 use super::{Dialect, StoreError, begin_write};
 
 /// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 2] = [FIRST, LEADERSHIP];
+const MIGRATIONS: [&str; 3] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE];
 
 /// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
 const LEADERSHIP: &str = "
@@ -17,15 +18,38 @@ CREATE TABLE leadership (
 INSERT INTO leadership VALUES (1, 0);
 ";
 
+/// Segments by where they begin, with what decisions ask of them; and the few that are not found so. `{long}` is
+/// [`super::segments::LONG`].
+///
+/// REPLACE tasks beside which others may append: what was published with a later `segment_schemas.seq` than this was
+/// appended while they run, and is carried over to what they publish.
+const CONCURRENT_REPLACE: &str = "
+CREATE TABLE replacing (
+    task_id TEXT NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL
+);
+CREATE INDEX idx_druid_segments_chunk ON druid_segments (dataSource, start, \"end\", version, used);
+DROP INDEX IF EXISTS idx_druid_segments_odd_years;
+CREATE INDEX idx_druid_segments_long ON druid_segments (dataSource, used) WHERE {long};
+";
+
+/// The schema's number that this version makes.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The number of a store's schema; 0 for one without tables.
+pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let version = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version");
+    Ok(version.fetch_one(connection).await?)
+}
+
 /// Runs the migrations that the store has not seen.
 pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
     let mut tx = begin_write(pool, dialect).await?;
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .await?;
-    let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")
-        .fetch_one(&mut *tx)
-        .await?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let (found, known) = (version(&mut tx).await?, known());
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
@@ -49,7 +73,9 @@ fn in_dialect(sql: &str, dialect: Dialect) -> String {
         Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
         Dialect::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
     };
-    sql.replace("{bytes}", bytes).replace("{serial}", serial)
+    sql.replace("{bytes}", bytes)
+        .replace("{serial}", serial)
+        .replace("{long}", LONG)
 }
 
 /// Makes what is not there yet: Druid's own tables may be.

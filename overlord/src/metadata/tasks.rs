@@ -5,8 +5,11 @@ use sarsen_proto::v1;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::carry::begin_replacing;
+use super::retry::retried;
 use super::{Store, StoreError, int, uint};
 use crate::ids::TaskId;
+use crate::locks::is_concurrent_replace;
 use crate::time::Interval;
 
 /// A task as it is first written.
@@ -89,7 +92,20 @@ impl Store {
     /// # Errors
     /// When the store fails, or knows the task.
     pub async fn insert_task(&self, task: OpenTask<'_>) -> Result<(), StoreError> {
+        retried(|| self.insert_task_once(&task)).await
+    }
+
+    async fn insert_task_once(&self, task: &OpenTask<'_>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        // One with this number is the same task, whose first commit was done before its connection was lost.
+        let known = sqlx::query("SELECT 1 FROM tasks WHERE task_id = $1 AND seq = $2")
+            .bind(task.task_id.as_str())
+            .bind(int(task.seq))
+            .fetch_optional(&mut *tx)
+            .await?;
+        if known.is_some() {
+            return Ok(());
+        }
         sqlx::query("INSERT INTO tasks VALUES ($1, $2, $3, $4, $5, $6, $7, $8, -1, '', $9)")
             .bind(int(task.seq))
             .bind(task.task_id.as_str())
@@ -102,10 +118,14 @@ impl Store {
             .bind(task.spec.encode_to_vec())
             .execute(&mut *tx)
             .await?;
+        if task.epoch > 0 && is_concurrent_replace(task.spec) {
+            begin_replacing(&mut tx, task.task_id).await?;
+        }
         Ok(tx.commit().await?)
     }
 
-    /// Writes that a controller is about to be given the task; false when the task has ended.
+    /// Writes that a controller is about to be given the task; false when the task has ended. For a REPLACE beside which
+    /// others may append, the first dispatch is also when what they append begins to be carried over.
     ///
     /// # Errors
     /// When the store fails.
@@ -115,6 +135,18 @@ impl Store {
         epoch: u64,
         location: &str,
         started_ms: i64,
+        spec: &v1::TaskSpec,
+    ) -> Result<bool, StoreError> {
+        retried(|| self.record_dispatch_once(task, epoch, location, started_ms, spec)).await
+    }
+
+    async fn record_dispatch_once(
+        &self,
+        task: &TaskId,
+        epoch: u64,
+        location: &str,
+        started_ms: i64,
+        spec: &v1::TaskSpec,
     ) -> Result<bool, StoreError> {
         let sql =
             "UPDATE tasks SET epoch = $1, location = $2, started_ms = $3 WHERE task_id = $4 AND state = $5";
@@ -127,6 +159,9 @@ impl Store {
             .bind(i32::from(v1::TaskState::Pending))
             .execute(&mut *tx)
             .await?;
+        if is_concurrent_replace(spec) {
+            begin_replacing(&mut tx, task).await?;
+        }
         tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
@@ -137,6 +172,15 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn finish_task(
+        &self,
+        task: &TaskId,
+        epoch: Option<u64>,
+        end: &TaskEnd,
+    ) -> Result<bool, StoreError> {
+        retried(|| self.finish_task_once(task, epoch, end)).await
+    }
+
+    async fn finish_task_once(
         &self,
         task: &TaskId,
         epoch: Option<u64>,
@@ -162,6 +206,7 @@ impl Store {
         for sql in [
             "DELETE FROM allocations WHERE task_id = $1",
             "DELETE FROM checkpoints WHERE task_id = $1",
+            "DELETE FROM replacing WHERE task_id = $1",
         ] {
             sqlx::query(sql).bind(task.as_str()).execute(&mut *tx).await?;
         }
@@ -174,6 +219,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn task(&self, task: &str) -> Result<Option<TaskRow>, StoreError> {
+        retried(|| self.task_once(task)).await
+    }
+
+    async fn task_once(&self, task: &str) -> Result<Option<TaskRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE task_id = $1");
         let row = sqlx::query(&sql).bind(task).fetch_optional(&self.reader).await?;
         row.as_ref().map(read_with_spec).transpose()
@@ -184,6 +233,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn open_tasks(&self) -> Result<Vec<TaskRow>, StoreError> {
+        retried(|| self.open_tasks_once()).await
+    }
+
+    async fn open_tasks_once(&self) -> Result<Vec<TaskRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS}, spec FROM tasks WHERE state = $1 ORDER BY seq");
         let rows = sqlx::query(&sql)
             .bind(i32::from(v1::TaskState::Pending))
@@ -197,6 +250,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn next_seq(&self) -> Result<u64, StoreError> {
+        retried(|| self.next_seq_once()).await
+    }
+
+    async fn next_seq_once(&self) -> Result<u64, StoreError> {
         let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM tasks")
             .fetch_one(&self.reader)
             .await?;
@@ -208,6 +265,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn ended_tasks(&self, filter: &EndedFilter) -> Result<Vec<TaskRow>, StoreError> {
+        retried(|| self.ended_tasks_once(filter)).await
+    }
+
+    async fn ended_tasks_once(&self, filter: &EndedFilter) -> Result<Vec<TaskRow>, StoreError> {
         let ended = |state: &&v1::TaskState| matches!(state, v1::TaskState::Success | v1::TaskState::Failed);
         let both = [v1::TaskState::Success, v1::TaskState::Failed];
         let states = if filter.states.is_empty() {
@@ -261,6 +322,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn put_checkpoint(&self, task: &TaskId, epoch: u64, state: &[u8]) -> Result<(), StoreError> {
+        retried(|| self.put_checkpoint_once(task, epoch, state)).await
+    }
+
+    async fn put_checkpoint_once(&self, task: &TaskId, epoch: u64, state: &[u8]) -> Result<(), StoreError> {
         let sql = "INSERT INTO checkpoints VALUES ($1, $2, $3) ON CONFLICT (task_id) DO UPDATE \
                    SET epoch = excluded.epoch, state = excluded.state WHERE excluded.epoch >= checkpoints.epoch";
         let mut tx = self.begin().await?;

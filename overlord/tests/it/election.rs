@@ -158,6 +158,8 @@ impl Candidate {
             leader: None,
             etcd: Some(etcd.address()),
             advertise: None,
+            quotas: Default::default(),
+            metadata_connections: 8,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -7,9 +7,15 @@
     clippy::expect_used
 )]
 
+mod concurrency;
+mod concurrent_replace;
+mod connection_loss;
 mod election;
+mod line;
 mod locks;
+mod million;
 mod place;
+mod portable;
 mod queue;
 mod service;
 mod slots;

@@ -56,7 +56,7 @@ fn a_task_that_waits_for_its_lock_is_not_dispatched() {
     let mut state = State::default();
     join(&mut state, "a", 4);
     let first = submit(&mut state, "first", v1::StatementKind::Replace, 0);
-    let second = submit(&mut state, "second", v1::StatementKind::Replace, 9);
+    let second = submit(&mut state, "second", v1::StatementKind::Replace, 0);
     assert_eq!(queue::dispatch(&mut state, 2).len(), 1);
     state.forget(&first, 3);
     assert_eq!(queue::dispatch(&mut state, 4)[0].task, second);
@@ -112,4 +112,106 @@ fn a_controller_that_was_thought_dead_takes_its_task_up_again() {
         slots: 3,
     };
     assert_eq!(state.slots.capacity(&[worker]), (1, 3));
+}
+
+#[test]
+fn a_running_task_of_lower_priority_loses_its_locks_and_is_told() {
+    let mut state = State::default();
+    join(&mut state, "a", 4);
+    let low = submit(&mut state, "low", v1::StatementKind::Insert, 10);
+    queue::dispatch(&mut state, 2);
+    let high = submit(&mut state, "high", v1::StatementKind::Replace, 20);
+    assert_eq!(state.take_preempted(), [(low.clone(), "a".to_owned())]);
+    assert!(state.take_preempted().is_empty());
+    assert!(state.tasks[&low].preempted && state.tasks[&low].locked_ms.is_none());
+    assert_eq!(queue::dispatch(&mut state, 3)[0].task, high);
+    assert!(!state.begin_publish(&low));
+    assert!(state.begin_publish(&high));
+    // Should its controller be lost, it is not run again.
+    let failure = queue::lose(&mut state, &low).unwrap();
+    assert!(
+        failure.message.starts_with("InsertLockPreempted: "),
+        "{}",
+        failure.message
+    );
+}
+
+#[test]
+fn a_task_that_has_not_begun_gives_its_locks_up_and_waits() {
+    let mut state = State::default();
+    let low = submit(&mut state, "low", v1::StatementKind::Replace, 10);
+    let high = submit(&mut state, "high", v1::StatementKind::Replace, 20);
+    assert!(state.take_preempted().is_empty());
+    assert!(!state.tasks[&low].preempted);
+    join(&mut state, "a", 4);
+    assert_eq!(queue::dispatch(&mut state, 2)[0].task, high);
+    assert!(queue::dispatch(&mut state, 2).is_empty());
+    state.forget(&high, 3);
+    assert_eq!(queue::dispatch(&mut state, 4)[0].task, low);
+}
+
+#[test]
+fn a_user_runs_no_more_queries_than_the_quota_and_others_pass() {
+    let mut state = State::default();
+    state.quotas.running_per_user = 1;
+    join(&mut state, "a", 4);
+    for (name, user) in [
+        ("a1", "alice"),
+        ("a2", "alice"),
+        ("b1", "bob"),
+        ("n1", ""),
+        ("n2", ""),
+    ] {
+        let id = submit(&mut state, name, v1::StatementKind::Select, 0);
+        let entry = state.tasks.get_mut(&id).unwrap();
+        let spec = v1::TaskSpec {
+            identity: user.into(),
+            ..entry.spec.as_ref().clone()
+        };
+        entry.spec = spec.into();
+    }
+    let given = |state: &mut State| -> Vec<String> {
+        let orders = queue::dispatch(state, 2);
+        orders
+            .iter()
+            .map(|order| order.task.as_str().to_owned())
+            .collect()
+    };
+    assert_eq!(given(&mut state), ["query-a1", "query-b1", "query-n1"]);
+    assert!(given(&mut state).is_empty());
+    assert!(queue::dispatch_new(&mut state, &TaskId::of_query("a2"), 2).is_none());
+    state.forget(&TaskId::of_query("a1"), 3);
+    assert_eq!(given(&mut state), ["query-a2"]);
+}
+
+#[test]
+fn low_priority_tasks_are_not_passed_for_ever() {
+    let mut state = State::default();
+    let mut submitted = |name: &str, priority: i32, created_ms: i64| {
+        let id = submit(&mut state, name, v1::StatementKind::Select, priority);
+        state.tasks.get_mut(&id).unwrap().created_ms = created_ms;
+        state.tasks[&id].rank()
+    };
+    let old = submitted("old", 0, 0);
+    assert!(submitted("soon", 50, 499_000) < old);
+    assert!(submitted("late", 50, 501_000) > old);
+}
+
+#[test]
+fn a_synchronous_statement_does_not_wait_for_longer_than_its_timeout() {
+    let mut state = State::default();
+    let id = submit(&mut state, "q", v1::StatementKind::Select, 0);
+    let entry = state.tasks.get_mut(&id).unwrap();
+    entry.created_ms = 1_000;
+    let spec = v1::TaskSpec {
+        queue_timeout_ms: 500,
+        ..entry.spec.as_ref().clone()
+    };
+    entry.spec = spec.into();
+    assert!(queue::expire_waiting(&mut state, 1_499).is_empty());
+    assert_eq!(
+        queue::expire_waiting(&mut state, 1_500)[0].message,
+        "Canceled: Query timed out"
+    );
+    assert!(queue::expire_waiting(&mut state, 1_501).is_empty());
 }

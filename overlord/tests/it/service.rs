@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sarsen_overlord::{Options, Started, start};
+use sarsen_overlord::{Options, Quotas, Started, start};
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, VersionedChannel, serve};
 use sarsen_proto::v1;
@@ -15,9 +15,10 @@ use tonic::{Code, Request, Response, Status};
 
 /// What a controller was told.
 #[derive(Debug, Clone, Default)]
-struct Notes {
-    started: Arc<Mutex<Vec<v1::StartTaskRequest>>>,
-    canceled: Arc<Mutex<Vec<String>>>,
+pub struct Notes {
+    pub started: Arc<Mutex<Vec<v1::StartTaskRequest>>>,
+    pub canceled: Arc<Mutex<Vec<String>>>,
+    pub preempted: Arc<Mutex<Vec<String>>>,
 }
 
 #[tonic::async_trait]
@@ -34,7 +35,12 @@ impl Controller for Notes {
         &self,
         request: Request<v1::CancelTaskRequest>,
     ) -> Result<Response<v1::Empty>, Status> {
-        self.canceled.lock().unwrap().push(request.into_inner().task_id);
+        let request = request.into_inner();
+        let list = match request.cause() {
+            v1::CancelCause::Unspecified => &self.canceled,
+            v1::CancelCause::LockPreempted => &self.preempted,
+        };
+        list.lock().unwrap().push(request.task_id);
         Ok(Response::new(v1::Empty {}))
     }
 
@@ -58,19 +64,23 @@ impl Controller for Notes {
     }
 }
 
-struct Cluster {
+pub struct Cluster {
     network: Network,
-    client: OverlordClient<VersionedChannel>,
+    pub client: OverlordClient<VersionedChannel>,
     stop: CancellationToken,
     done: Option<Started>,
 }
 
 impl Cluster {
-    async fn open(folder: &Path) -> Cluster {
+    pub async fn open(folder: &Path) -> Cluster {
         Cluster::open_with(folder, &[], None).await
     }
 
     async fn open_with(folder: &Path, members: &[&str], leader: Option<&str>) -> Cluster {
+        Cluster::open_as(folder, members, leader, Quotas::default()).await
+    }
+
+    pub async fn open_as(folder: &Path, members: &[&str], leader: Option<&str>, quotas: Quotas) -> Cluster {
         let (network, stop) = (Network::default(), CancellationToken::new());
         let options = Options {
             data_dir: folder.to_owned(),
@@ -84,6 +94,8 @@ impl Cluster {
             leader: leader.map(str::to_owned),
             etcd: None,
             advertise: None,
+            quotas,
+            metadata_connections: 8,
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();
@@ -95,20 +107,20 @@ impl Cluster {
         }
     }
 
-    async fn close(mut self) {
+    pub async fn close(mut self) {
         self.stop.cancel();
         self.done.take().unwrap().done.await.unwrap().unwrap();
     }
 
-    async fn controller(&mut self, name: &str, notes: &Notes) {
+    pub async fn controller(&mut self, name: &str, notes: &Notes) {
         let (address, binding) = self.network.bind(&format!("inproc://{name}")).await.unwrap();
         let mut routes = tonic::service::RoutesBuilder::default();
         routes.add_service(ControllerServer::new(notes.clone()));
         tokio::spawn(serve(binding, routes.routes(), self.stop.clone()));
-        self.join(name, &address, v1::Role::Controller, 4).await;
+        self.join(name, &address, v1::Role::Controller, 64).await;
     }
 
-    async fn join(&mut self, name: &str, address: &str, role: v1::Role, slots: u32) {
+    pub async fn join(&mut self, name: &str, address: &str, role: v1::Role, slots: u32) {
         assert!(self.beat(name, address, role, slots).await.unwrap().ready);
     }
 
@@ -130,7 +142,7 @@ impl Cluster {
         Ok(self.client.heartbeat(request).await?.into_inner())
     }
 
-    async fn submit(&mut self, spec: v1::TaskSpec) -> Result<v1::SubmitTaskReply, Status> {
+    pub async fn submit(&mut self, spec: v1::TaskSpec) -> Result<v1::SubmitTaskReply, Status> {
         Ok(self
             .client
             .submit_task(v1::SubmitTaskRequest { spec: Some(spec) })
@@ -138,7 +150,7 @@ impl Cluster {
             .into_inner())
     }
 
-    async fn get(&mut self, task: &str) -> v1::Task {
+    pub async fn get(&mut self, task: &str) -> v1::Task {
         self.client
             .get_task(v1::TaskRequest {
                 task_id: task.to_owned(),
@@ -148,7 +160,7 @@ impl Cluster {
             .into_inner()
     }
 
-    async fn until_started(&mut self, notes: &Notes, task: &str) -> v1::StartTaskRequest {
+    pub async fn until_started(&mut self, notes: &Notes, task: &str) -> v1::StartTaskRequest {
         for _ in 0..1000 {
             let found = notes
                 .started
@@ -165,7 +177,7 @@ impl Cluster {
         panic!("{task} was not started");
     }
 
-    async fn complete(&mut self, task: &str, epoch: u64) -> Result<(), Status> {
+    pub async fn complete(&mut self, task: &str, epoch: u64) -> Result<(), Status> {
         let request = v1::CompleteTaskRequest {
             task_id: task.to_owned(),
             epoch,
@@ -181,7 +193,7 @@ impl Cluster {
     }
 }
 
-fn spec(name: &str, kind: v1::StatementKind) -> v1::TaskSpec {
+pub fn spec(name: &str, kind: v1::StatementKind) -> v1::TaskSpec {
     v1::TaskSpec {
         query_id: name.to_owned(),
         sql: format!("statement {name}"),

@@ -7,16 +7,16 @@ use sarsen_proto::v1;
 
 use crate::place::Place;
 
-const DAY: i64 = 86_400_000;
+pub const DAY: i64 = 86_400_000;
 
-fn day(number: i64) -> Interval {
+pub fn day(number: i64) -> Interval {
     Interval {
         start_ms: number * DAY,
         end_ms: (number + 1) * DAY,
     }
 }
 
-async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
+pub async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
     let id = TaskId::of_query(name);
     let spec = v1::TaskSpec {
         query_id: name.into(),
@@ -36,7 +36,12 @@ async fn add_task(store: &Store, name: &str, seq: u64) -> TaskId {
     id
 }
 
-fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &str)]) -> v1::SegmentRecord {
+pub fn segment(
+    chunk: Interval,
+    version: &str,
+    partition: u32,
+    columns: &[(&str, &str)],
+) -> v1::SegmentRecord {
     let column = |(name, native): &(&str, &str)| v1::Column {
         name: (*name).into(),
         native_type: (*native).into(),
@@ -53,7 +58,7 @@ fn segment(chunk: Interval, version: &str, partition: u32, columns: &[(&str, &st
     }
 }
 
-async fn publish(
+pub async fn publish(
     store: &Store,
     task: &TaskId,
     replaced: Option<Vec<Interval>>,
@@ -70,7 +75,7 @@ async fn publish(
         .await
 }
 
-async fn allocate(
+pub async fn allocate(
     store: &Store,
     task: &TaskId,
     mode: AllocationMode,
@@ -85,7 +90,7 @@ async fn allocate(
 }
 
 /// Allocates and publishes one segment.
-async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAllocation {
+pub async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAllocation {
     let given = allocate(store, task, AllocationMode::Append, chunk, 1).await;
     let segments = vec![segment(
         chunk,
@@ -98,7 +103,7 @@ async fn append(store: &Store, task: &TaskId, chunk: Interval) -> v1::ChunkAlloc
 }
 
 /// Opens a store to write to it.
-async fn leading(place: &Place) -> Store {
+pub async fn leading(place: &Place) -> Store {
     let store = Store::open(&place.url).await.unwrap();
     store.lead().await.unwrap();
     store
@@ -126,6 +131,7 @@ macro_rules! on_every_store {
         }
     )*};
 }
+pub(crate) use on_every_store;
 
 on_every_store! {
     async fn a_second_publish_of_a_task_answers_what_the_first_did(_place: &Place, store: Store) {
@@ -146,7 +152,7 @@ on_every_store! {
 
     async fn a_stale_epoch_and_an_ended_task_publish_nothing(_place: &Place, store: Store) {
         let task = add_task(&store, "q", 1).await;
-        assert!(store.record_dispatch(&task, 2, "c", 2).await.unwrap());
+        assert!(store.record_dispatch(&task, 2, "c", 2, &v1::TaskSpec::default()).await.unwrap());
         let refused = publish(&store, &task, None, vec![segment(day(0), "v", 0, &[])]).await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))));
         let end = TaskEnd {
@@ -157,7 +163,7 @@ on_every_store! {
         };
         assert!(!store.finish_task(&task, Some(1), &end).await.unwrap());
         assert!(store.finish_task(&task, Some(2), &end).await.unwrap());
-        assert!(!store.record_dispatch(&task, 3, "c", 2).await.unwrap());
+        assert!(!store.record_dispatch(&task, 3, "c", 2, &v1::TaskSpec::default()).await.unwrap());
         assert!(store.segment_payloads("wiki", &[]).await.unwrap().is_empty());
         assert!(store.open_tasks().await.unwrap().is_empty());
     }
@@ -215,7 +221,7 @@ on_every_store! {
         publish(&store, &b, None, vec![other.clone()]).await.unwrap();
         assert!(matches!(
             publish(&store, &a, None, vec![other]).await,
-            Err(StoreError::Conflict(_))
+            Err(StoreError::Superseded(_))
         ));
         publish(&store, &a, None, vec![segment(day(0), &first.version, 0, &[])])
             .await
@@ -328,7 +334,12 @@ on_every_store! {
         let task = add_task(&store, "old", 3).await;
         append(&store, &task, day(0)).await;
         store.close().await;
-        place.execute("DROP TABLE leadership; DELETE FROM schema_version WHERE version > 1").await;
+        place
+            .execute(
+                "DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
+                 DROP INDEX idx_druid_segments_long; DELETE FROM schema_version WHERE version > 1",
+            )
+            .await;
         let store = leading(place).await;
         assert_eq!(store.next_seq().await.unwrap(), 4);
         assert_eq!(store.catalog(&[]).await.unwrap().tables.len(), 1);

@@ -29,6 +29,7 @@ impl World {
                 self.command(process, WorkerEvent::Start { order });
             }
             ControllerAction::SendBoundaries { order, boundaries } => {
+                let boundaries = boundaries.as_ref().clone();
                 self.command_latest(order.worker, WorkerEvent::SetBoundaries { order, boundaries });
             }
             ControllerAction::StopWorkOrder { order } => {
