@@ -56,9 +56,11 @@ pub fn run(options: &Options) -> Outcome {
         metadata: None,
         metadata_connections: sarsen_overlord::METADATA_CONNECTIONS,
         quotas: sarsen_overlord::Quotas::default(),
+        http: Default::default(),
+        security: Default::default(),
     };
     let started = runtime.block_on(standalone::start(server, shutdown.clone()))?;
-    let url = format!("http://{}", started.http_addr);
+    let url = started.url.clone();
     let shown = show(options, &url);
     shutdown.cancel();
     let ended = runtime.block_on(started.wait());

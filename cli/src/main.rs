@@ -78,16 +78,20 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Standalone(role) => roles::serve("sarsen-standalone", role, standalone::run),
         Command::Overlord(role) => roles::serve("sarsen-overlord", role, |options, shutdown| async {
-            Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_overlord::run(options, network, shutdown).await?)
         }),
         Command::Controller(role) => roles::serve("sarsen-controller", role, |options, shutdown| async {
-            Ok(sarsen_controller::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_controller::run(options, network, shutdown).await?)
         }),
         Command::Worker(role) => roles::serve("sarsen-worker", role, |options, shutdown| async {
-            Ok(sarsen_worker::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_worker::run(options, network, shutdown).await?)
         }),
         Command::Gateway(role) => roles::serve("sarsen-gateway", role, |options, shutdown| async {
-            Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_gateway::run(options, network, shutdown).await?)
         }),
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),

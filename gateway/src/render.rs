@@ -7,6 +7,7 @@ mod native;
 pub mod payload;
 pub mod report;
 pub mod results;
+pub mod security;
 pub mod stages;
 pub mod status;
 mod time;

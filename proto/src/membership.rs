@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sarsen_kernel::secret::without_userinfo;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
@@ -92,6 +93,7 @@ async fn beat(
     cancel: &CancellationToken,
 ) {
     let mut was_known = false;
+    let shown = without_userinfo(overlord_address);
     while !cancel.is_cancelled() {
         let answer = match overlord(network, overlord_address) {
             Ok(mut client) => client
@@ -106,18 +108,14 @@ async fn beat(
         match answer {
             Ok(_) if !was_known => {
                 was_known = true;
-                tracing::info!(overlord = overlord_address, "joined the cluster");
+                tracing::info!(overlord = shown, "joined the cluster");
             }
             Ok(_) => {}
             Err(error) if was_known => {
                 was_known = false;
-                tracing::warn!(
-                    overlord = overlord_address,
-                    error,
-                    "lost the Overlord, will keep trying"
-                );
+                tracing::warn!(overlord = shown, error, "lost the Overlord, will keep trying");
             }
-            Err(error) => tracing::debug!(overlord = overlord_address, error, "no Overlord yet"),
+            Err(error) => tracing::debug!(overlord = shown, error, "no Overlord yet"),
         }
         let pause = if was_known { HEARTBEAT } else { HEARTBEAT / 5 };
         tokio::select! {

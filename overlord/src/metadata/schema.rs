@@ -5,9 +5,9 @@ use sqlx::{AnyConnection, AnyPool, Executor};
 use super::segments::LONG;
 use super::{Dialect, StoreError, begin_write};
 
-/// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
+/// What each version of the schema added, oldest first; what was released is never changed. `{bytes}`, `{empty}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 3] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE];
+const MIGRATIONS: [&str; 4] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY];
 
 /// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
 const LEADERSHIP: &str = "
@@ -44,6 +44,16 @@ pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, Store
     Ok(version.fetch_one(connection).await?)
 }
 
+/// Users, roles and tokens: one row with a `SecurityState` message.
+const SECURITY: &str = "
+CREATE TABLE security (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    version BIGINT NOT NULL,
+    state {bytes} NOT NULL
+);
+INSERT INTO security VALUES (1, 0, {empty});
+";
+
 /// Runs the migrations that the store has not seen.
 pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
     let mut tx = begin_write(pool, dialect).await?;
@@ -69,11 +79,12 @@ pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result
 }
 
 fn in_dialect(sql: &str, dialect: Dialect) -> String {
-    let (bytes, serial) = match dialect {
-        Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-        Dialect::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
+    let (bytes, empty, serial) = match dialect {
+        Dialect::Sqlite => ("BLOB", "X''", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+        Dialect::Postgres => ("BYTEA", "''", "BIGSERIAL PRIMARY KEY"),
     };
     sql.replace("{bytes}", bytes)
+        .replace("{empty}", empty)
         .replace("{serial}", serial)
         .replace("{long}", LONG)
 }
