@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Submitted};
+use crate::client::{Access, Client, Submitted};
 use crate::table::Format;
 use crate::{Outcome, logging, progress, sql, standalone};
 
@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 fn show(options: &Options, url: &str) -> Outcome {
-    let client = Client::new(url)?;
+    let client = Client::new(url, &Access::default())?;
     client.wait_for_health(Duration::from_secs(10))?;
     logging::say(&format!("Sarsen standalone is up at {url}"));
     match &options.input {

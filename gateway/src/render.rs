@@ -5,6 +5,7 @@ pub mod errors;
 pub mod explain;
 mod native;
 pub mod payload;
+mod redact;
 pub mod report;
 pub mod results;
 pub mod security;

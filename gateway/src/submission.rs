@@ -95,7 +95,8 @@ async fn planned(
     }
     let spec = v1::TaskSpec {
         query_id: query_id.clone(),
-        payload_json: payload::payload(&request, &query_id, statement_time_ms, &planned).to_string(),
+        payload_json: payload::payload(&identity.name, &request, &query_id, statement_time_ms, &planned)
+            .to_string(),
         sql: request.query,
         context_json: Value::Object(planned.context.clone()).to_string(),
         parameters_json: parameters_json(&request.parameters),

@@ -49,6 +49,7 @@ pub fn apply(state: &mut v1::SecurityState, change: Change) -> Result<(), String
         Change::DeleteAuthenticatorUser(name) => {
             present(authenticator_user(state, &name), "User", &name)?;
             state.authenticator_users.retain(|user| user.name != name);
+            state.tokens.retain(|token| token.identity != name);
         }
         Change::SetCredentials(given) => {
             let user = present(authenticator_user(state, &given.name), "User", &given.name)?;
@@ -64,6 +65,7 @@ pub fn apply(state: &mut v1::SecurityState, change: Change) -> Result<(), String
         Change::DeleteUser(name) => {
             present(user(state, &name), "User", &name)?;
             state.users.retain(|user| user.name != name);
+            state.tokens.retain(|token| token.identity != name);
         }
         Change::CreateGroupMapping(mapping) => {
             absent(
@@ -370,6 +372,34 @@ mod tests {
                 .all(|mapping| mapping.roles.is_empty())
         );
         assert_eq!(state.version, 6);
+    }
+
+    #[test]
+    fn the_tokens_of_a_deleted_user_go_with_the_user() {
+        for deleted in [
+            Change::DeleteUser("a".into()),
+            Change::DeleteAuthenticatorUser("a".into()),
+        ] {
+            let mut state = v1::SecurityState::default();
+            let token = |id: &str, identity: &str| {
+                Change::CreateToken(v1::BearerToken {
+                    id: id.into(),
+                    identity: identity.into(),
+                    ..Default::default()
+                })
+            };
+            for change in [
+                Change::CreateUser("a".into()),
+                Change::CreateAuthenticatorUser("a".into()),
+                token("1", "a"),
+                token("2", "b"),
+                deleted,
+            ] {
+                apply(&mut state, change).unwrap();
+            }
+            let left: Vec<&str> = state.tokens.iter().map(|token| token.id.as_str()).collect();
+            assert_eq!(left, ["2"]);
+        }
     }
 
     #[test]

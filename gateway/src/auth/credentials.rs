@@ -33,6 +33,9 @@ pub fn hash_password(password: &Secret, iterations: Option<i64>) -> Result<v1::C
     if password.expose().is_empty() {
         return Err("Cannot assign empty password.".to_owned());
     }
+    if password.expose().chars().any(char::is_control) {
+        return Err("A password has no control characters.".to_owned());
+    }
     let rounds = match iterations {
         None | Some(-1) => Some(ITERATIONS),
         Some(given) => u32::try_from(given).ok().filter(|given| *given <= MAX_ITERATIONS),
@@ -192,7 +195,7 @@ mod tests {
         let checked = Checked::default();
         for _ in 0..2 {
             assert!(checked.password("u", "geheim".into(), Some(known.clone())).await);
-            for wrong in ["", "Geheim", "geheim ", "geheim\0"] {
+            for wrong in ["", "Geheim", "geheim ", "geheim!"] {
                 assert!(
                     !checked.password("u", wrong.into(), Some(known.clone())).await,
                     "{wrong:?}"
@@ -206,7 +209,9 @@ mod tests {
 
     #[test]
     fn passwords_and_rounds_that_make_no_sense_are_refused() {
-        assert!(hash_password(&"".into(), None).is_err());
+        for password in ["", "a\0", "a\n"] {
+            assert!(hash_password(&password.into(), None).is_err());
+        }
         for rounds in [0, -2, 10_000_001, i64::MAX] {
             assert!(hash_password(&"p".into(), Some(rounds)).is_err());
         }
