@@ -61,8 +61,14 @@ impl Drop for AbortOnDrop {
 /// # Errors
 /// [`TlsError`] names the file that cannot be used.
 pub fn acceptor(options: &HttpOptions) -> Result<Option<TlsAcceptor>, TlsError> {
-    let (Some(cert), Some(key)) = (&options.http_tls_cert, &options.http_tls_key) else {
-        return Ok(None);
+    let (cert, key) = match (&options.http_tls_cert, &options.http_tls_key) {
+        (None, None) => return Ok(None),
+        (Some(cert), Some(key)) => (cert, key),
+        _ => {
+            return Err(TlsError::Incomplete {
+                flags: "--http-tls-cert and --http-tls-key",
+            });
+        }
     };
     tls::warn_if_readable(key);
     let unusable = |reason: String| TlsError::Unusable {

@@ -49,11 +49,12 @@ pub async fn prepare(
     let query_id = request
         .query_id()
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    check_task_id(&format!("query-{query_id}"))?;
     let span =
         tracing::info_span!(target: "sarsen_trace", "statement", query = query_id, endpoint = ?endpoint);
     sarsen_observe::continue_trace(&span, &request.trace_parent);
     let trace_parent = sarsen_observe::trace_parent(&span);
-    let submission = planned(app, request, endpoint, query_id).instrument(span).await;
+    let submission = planned(app, identity, request, endpoint, query_id).instrument(span).await;
     submission.map(|mut submission| {
         submission.spec.trace_parent = trace_parent;
         submission
@@ -62,6 +63,7 @@ pub async fn prepare(
 
 async fn planned(
     app: &App,
+    identity: &Identity,
     request: SqlRequest,
     endpoint: Endpoint,
     query_id: String,
@@ -121,6 +123,31 @@ async fn planned(
         query_id,
         planned,
         spec,
+    })
+}
+
+/// An id becomes the name of tasks, folders and files (Druid: IdUtils).
+fn check_task_id(id: &str) -> Result<(), ApiError> {
+    let illegal = |character: char| {
+        matches!(character, '\u{1}'..='\u{1e}' | '\u{80}'..='\u{9e}' | '\u{fff1}'..) || character == '\0'
+    };
+    let reason = if id.contains('/') {
+        "cannot contain '/'.".to_owned()
+    } else if id
+        .chars()
+        .any(|character| character.is_whitespace() && character != ' ')
+    {
+        "contains illegal whitespace characters.  Only space is allowed.".to_owned()
+    } else if let Some((position, character)) =
+        id.chars().enumerate().find(|(_, character)| illegal(*character))
+    {
+        let code = u32::from(character);
+        format!("contains illegal UTF8 character [#{code}] at position [{position}]")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::Invalid {
+        message: format!("Invalid value for field [task ID]: Value [{id}] {reason}"),
     })
 }
 

@@ -11,6 +11,8 @@ use chrono::{SecondsFormat, Utc};
 use sarsen_proto::v1;
 use serde::Serialize;
 
+use crate::ids::TaskId;
+
 /// Where the lines go.
 #[derive(Debug, Default)]
 pub(crate) struct AuditLog {
@@ -89,7 +91,7 @@ impl AuditLog {
             action,
             identity: caller.map_or(&spec.identity, |caller| &caller.identity),
             remote: caller.map_or("", |caller| &caller.remote),
-            task: &crate::ids::TaskId::of_query(&spec.query_id).as_str().to_owned(),
+            task: TaskId::of_query(&spec.query_id).as_str(),
             statement,
             datasource: &spec.datasource,
             detail: "",

@@ -32,6 +32,8 @@ pub struct TlsOptions {
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    #[error("{flags} are given together or not at all")]
+    Incomplete { flags: &'static str },
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
     #[error("the certificate {cert}, its key and the CA {ca} do not go together: {reason}")]
@@ -64,8 +66,14 @@ impl TlsOptions {
     /// # Errors
     /// [`TlsError`] names the file that cannot be used.
     pub fn load(&self) -> Result<Option<Arc<NodeTls>>, TlsError> {
-        let (Some(cert), Some(key), Some(ca)) = (&self.tls_cert, &self.tls_key, &self.tls_ca) else {
-            return Ok(None);
+        let (cert, key, ca) = match (&self.tls_cert, &self.tls_key, &self.tls_ca) {
+            (None, None, None) => return Ok(None),
+            (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
+            _ => {
+                return Err(TlsError::Incomplete {
+                    flags: "--tls-cert, --tls-key and --tls-ca",
+                });
+            }
         };
         warn_if_readable(key);
         let identity = Identity::from_pem(read(cert)?, read(key)?);

@@ -265,6 +265,10 @@ impl WorkerService {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Status::failed_precondition("this worker is shutting down"));
         }
+        // It names a folder.
+        if attach.query_id.contains(['/', '\0']) {
+            return Err(Status::invalid_argument("a query id names no path"));
+        }
         let ticket_key = TicketKey::from_bytes(&attach.ticket_key)
             .ok_or_else(|| Status::invalid_argument("Attach lacks the query's ticket key"))?;
         let settings = TaskSettings::parse(&attach.context_json);

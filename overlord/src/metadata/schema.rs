@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, AnyPool, Executor};
 use super::segments::LONG;
 use super::{Dialect, StoreError, begin_write};
 
-/// What each version of the schema added, oldest first; what was released is never changed. `{bytes}`, `{empty}` and `{serial}` are
+/// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
 const MIGRATIONS: [&str; 4] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY];
 
@@ -44,14 +44,13 @@ pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, Store
     Ok(version.fetch_one(connection).await?)
 }
 
-/// Users, roles and tokens: one row with a `SecurityState` message.
+/// Users, roles and tokens: one row with a `SecurityState` message, or none before there are any.
 const SECURITY: &str = "
 CREATE TABLE security (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     version BIGINT NOT NULL,
     state {bytes} NOT NULL
 );
-INSERT INTO security VALUES (1, 0, {empty});
 ";
 
 /// Runs the migrations that the store has not seen.
@@ -79,12 +78,11 @@ pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result
 }
 
 fn in_dialect(sql: &str, dialect: Dialect) -> String {
-    let (bytes, empty, serial) = match dialect {
-        Dialect::Sqlite => ("BLOB", "X''", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-        Dialect::Postgres => ("BYTEA", "''", "BIGSERIAL PRIMARY KEY"),
+    let (bytes, serial) = match dialect {
+        Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+        Dialect::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
     };
     sql.replace("{bytes}", bytes)
-        .replace("{empty}", empty)
         .replace("{serial}", serial)
         .replace("{long}", LONG)
 }

@@ -11,10 +11,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn security(&self) -> Result<v1::SecurityState, StoreError> {
-        let state: Vec<u8> = sqlx::query_scalar("SELECT state FROM security")
-            .fetch_one(&self.reader)
+        let state = sqlx::query_scalar("SELECT state FROM security")
+            .fetch_optional(&self.reader)
             .await?;
-        decode(&state)
+        decode(state)
     }
 
     /// Their version, without reading them.
@@ -22,7 +22,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn security_version(&self) -> Result<u64, StoreError> {
-        let version: i64 = sqlx::query_scalar("SELECT version FROM security")
+        let version: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM security")
             .fetch_one(&self.reader)
             .await?;
         Ok(super::uint(version))
@@ -37,12 +37,14 @@ impl Store {
         change: impl FnOnce(&mut v1::SecurityState) -> Result<(), String> + Send,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let state: Vec<u8> = sqlx::query_scalar("SELECT state FROM security")
-            .fetch_one(&mut *tx)
+        let state = sqlx::query_scalar("SELECT state FROM security")
+            .fetch_optional(&mut *tx)
             .await?;
-        let mut state = decode(&state)?;
+        let mut state = decode(state)?;
         change(&mut state).map_err(StoreError::Conflict)?;
-        sqlx::query("UPDATE security SET version = $1, state = $2")
+        let sql = "INSERT INTO security (one, version, state) VALUES (1, $1, $2)
+             ON CONFLICT (one) DO UPDATE SET version = excluded.version, state = excluded.state";
+        sqlx::query(sql)
             .bind(int(state.version))
             .bind(state.encode_to_vec())
             .execute(&mut *tx)
@@ -52,8 +54,9 @@ impl Store {
     }
 }
 
-fn decode(state: &[u8]) -> Result<v1::SecurityState, StoreError> {
-    v1::SecurityState::decode(state).map_err(|error| StoreError::Malformed {
+/// Without a row there is nobody yet.
+fn decode(state: Option<Vec<u8>>) -> Result<v1::SecurityState, StoreError> {
+    v1::SecurityState::decode(state.unwrap_or_default().as_slice()).map_err(|error| StoreError::Malformed {
         what: "table of users and roles",
         reason: error.to_string(),
     })

@@ -315,3 +315,109 @@ fn private_keys_are_for_their_owner_and_files_that_do_not_fit_are_named() {
         .unwrap();
     assert!(!half.status.success() && String::from_utf8_lossy(&half.stderr).contains("--tls-key"));
 }
+
+/// Any process that is killed when it is dropped.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_directory_that_asks_for_certificates_is_reached_by_its_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = folder.path().join("ca");
+    ca(&["init", certificates.to_str().unwrap()]);
+    let file = |name: &str| certificates.join(name).to_string_lossy().into_owned();
+    let (client_port, peer_port, http_port) = (free_port(), free_port(), free_port());
+    let (clients, peers) = (
+        format!("https://127.0.0.1:{client_port}"),
+        format!("http://127.0.0.1:{peer_port}"),
+    );
+    let etcd = Command::new("etcd")
+        .args([
+            "--name",
+            "e",
+            "--data-dir",
+            &folder.path().join("etcd").to_string_lossy(),
+        ])
+        .args([
+            "--listen-client-urls",
+            &clients,
+            "--advertise-client-urls",
+            &clients,
+        ])
+        .args([
+            "--listen-peer-urls",
+            &peers,
+            "--initial-advertise-peer-urls",
+            &peers,
+        ])
+        .args(["--initial-cluster", &format!("e={peers}"), "--client-cert-auth"])
+        .args([
+            "--cert-file",
+            &file("overlord.pem"),
+            "--key-file",
+            &file("overlord.key"),
+        ])
+        .args(["--trusted-ca-file", &file("ca.pem")])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let _etcd = Killed(etcd);
+    let url = |cert: &str| {
+        let (ca, cert, key) = (
+            file("ca.pem"),
+            file(&format!("{cert}.pem")),
+            file(&format!("{cert}.key")),
+        );
+        format!("etcds://127.0.0.1:{client_port}/x?ca={ca}&cert={cert}&key={key}")
+    };
+    let start = |role: &str, flag: &str, port: u16| {
+        let at = |path: &str| folder.path().join(path).to_string_lossy().into_owned();
+        let mut arguments = vec![role.to_owned(), flag.to_owned(), format!("127.0.0.1:{port}")];
+        arguments.extend([
+            "--data-dir".to_owned(),
+            at(role),
+            "--deep-storage".to_owned(),
+            at("deep"),
+        ]);
+        let directory = if role == "overlord" {
+            "--etcd"
+        } else {
+            "--overlord"
+        };
+        arguments.extend([directory.to_owned(), url(role)]);
+        Process::start(role, folder.path(), &arguments)
+    };
+    let _processes = [
+        start("overlord", "--grpc-addr", free_port()),
+        start("controller", "--grpc-addr", free_port()),
+        start("worker", "--grpc-addr", free_port()),
+        start("gateway", "--http-addr", http_port),
+    ];
+    let api = Api::new(format!("http://127.0.0.1:{http_port}"));
+    api.wait_for_health();
+    assert_eq!(api.rows("SELECT 1 AS one"), json!([[1]]));
+    let foreign = folder.path().join("foreign");
+    ca(&["init", foreign.to_str().unwrap()]);
+    let refused = |ca: String, cert: String, key: String| {
+        let address = format!("etcds://127.0.0.1:{client_port}/x?ca={ca}&cert={cert}&key={key}");
+        let directory = sarsen_proto::directory::Directory::parse(&address).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            match directory.client().await {
+                Ok(mut client) => client.get("/x/overlord", None).await.is_err(),
+                Err(_) => true,
+            }
+        })
+    };
+    let at = |name: &str| foreign.join(name).to_string_lossy().into_owned();
+    assert!(!refused(file("ca.pem"), file("worker.pem"), file("worker.key")));
+    assert!(refused(file("ca.pem"), at("worker.pem"), at("worker.key")));
+    assert!(refused(at("ca.pem"), file("worker.pem"), file("worker.key")));
+}

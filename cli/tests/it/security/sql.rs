@@ -248,3 +248,28 @@ fn a_task_is_open_to_those_who_may_read_its_datasource() {
     };
     assert_eq!((report(&READER), report(&As::User("other", "pw"))), (200, 403));
 }
+
+#[test]
+fn an_id_is_no_path() {
+    let server = Secured::start();
+    let before = std::fs::read_dir(server.server.path()).unwrap().count();
+    for id in ["../../evil", "a/b", "a\nb", "a\u{1}", "a\0"] {
+        let body = json!({ "query": "SELECT 1", "context": { "sqlQueryId": id } });
+        for path in ["/druid/v2/sql", "/druid/v2/sql/task"] {
+            let refused = server.send(&ADMIN, "POST", path, Some(&body));
+            assert_eq!(refused.status, 400, "{id:?}: {}", refused.text);
+            assert!(
+                refused.text.contains("Invalid value for field [task ID]"),
+                "{}",
+                refused.text
+            );
+        }
+    }
+    for path in [
+        "/druid/indexer/v1/task/..%2f..%2fmetadata.db/reports",
+        "/druid/indexer/v1/task/%2e%2e/reports",
+    ] {
+        assert!(matches!(server.get(&ADMIN, path).status, 400 | 404), "{path}");
+    }
+    assert_eq!(std::fs::read_dir(server.server.path()).unwrap().count(), before);
+}
