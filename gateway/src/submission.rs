@@ -54,7 +54,9 @@ pub async fn prepare(
         tracing::info_span!(target: "sarsen_trace", "statement", query = query_id, endpoint = ?endpoint);
     sarsen_observe::continue_trace(&span, &request.trace_parent);
     let trace_parent = sarsen_observe::trace_parent(&span);
-    let submission = planned(app, identity, request, endpoint, query_id).instrument(span).await;
+    let submission = planned(app, identity, request, endpoint, query_id)
+        .instrument(span)
+        .await;
     submission.map(|mut submission| {
         submission.spec.trace_parent = trace_parent;
         submission

@@ -36,10 +36,15 @@ pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// a URL), or where it is bound.
 ///
 /// # Errors
-/// When it is bound to all addresses and says nothing: nobody could call it there.
+/// When it is bound to all addresses and says nothing: nobody could call it there. When it says http and is reached over
+/// TLS, or the other way round.
 pub fn advertised(advertise: Option<&str>, bound: &str) -> std::io::Result<String> {
     let (scheme, place) = bound.split_once("://").unwrap_or(("http", bound));
     match advertise {
+        Some(url) if url.contains("://") && !url.starts_with(&format!("{scheme}://")) => {
+            let words = format!("--advertise {url}: this node is reached at {scheme}:// addresses");
+            Err(std::io::Error::other(words))
+        }
         Some(url) if url.contains("://") => Ok(url.trim_end_matches('/').to_owned()),
         Some(place) => Ok(format!("{scheme}://{place}")),
         None if place.starts_with("0.0.0.0:") || place.starts_with("[::]:") => Err(std::io::Error::other(
@@ -146,6 +151,7 @@ mod tests {
             "http://host:81"
         );
         assert!(advertised(None, "http://0.0.0.0:80").is_err());
+        assert!(advertised(Some("http://host:81"), "https://0.0.0.0:80").is_err());
         assert!(advertised(None, "http://[::]:80").is_err());
     }
 }

@@ -121,12 +121,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     })
 }
 
-/// Says so when others than the owner may read a private key.
+/// Says so when everybody may read a private key; its group may, where files are mounted for one.
 pub fn warn_if_readable(key: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %key.display(), "a private key can be read by others than its owner");
+    if mode & 0o007 != 0 {
+        tracing::warn!(path = %key.display(), "a private key can be read by everybody");
     }
 }
 
