@@ -107,7 +107,7 @@ impl Store {
         sqlx::any::install_default_drivers();
         let (dialect, pool) = match url {
             MetadataUrl::Sqlite(path) => (Dialect::Sqlite, sqlite(path, "ro", 1).await?),
-            MetadataUrl::Postgres(url) => (Dialect::Postgres, postgres(url, 1).await?),
+            MetadataUrl::Postgres(url) => (Dialect::Postgres, postgres(url.expose(), 1).await?),
         };
         Ok(Store {
             dialect,
