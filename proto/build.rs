@@ -1,7 +1,7 @@
 //! Generates the messages and services from `proto/` without a protoc on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["common", "overlord", "controller", "worker", "flight"]
+    let files = ["common", "security", "overlord", "controller", "worker", "flight"]
         .map(|name| format!("proto/sarsen/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");

@@ -1,8 +1,12 @@
 //! The HTTP API as the command line uses it.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use reqwest::blocking::{Client as HttpClient, Response};
+use clap::Args;
+use reqwest::blocking::{Client as HttpClient, RequestBuilder, Response};
+use reqwest::{Certificate, Method};
+use sarsen_kernel::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::Outcome;
@@ -11,6 +15,55 @@ use crate::Outcome;
 pub struct Client {
     http: HttpClient,
     url: String,
+    credentials: Option<Credentials>,
+}
+
+/// Who asks. Passwords and tokens come from the environment or a file: arguments are for everybody to see.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Access {
+    /// User of the gateway; the password is in SARSEN_PASSWORD.
+    #[arg(long, env = "SARSEN_USER", global = true)]
+    user: Option<String>,
+    /// File with the user's password, rather than SARSEN_PASSWORD.
+    #[arg(long, env = "SARSEN_PASSWORD_FILE", global = true)]
+    password_file: Option<PathBuf>,
+    /// File with a bearer token, rather than SARSEN_TOKEN.
+    #[arg(long, env = "SARSEN_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// CA of the gateway's certificate (PEM), where it is not one of the web's.
+    #[arg(long, env = "SARSEN_HTTP_CA", global = true)]
+    http_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+enum Credentials {
+    Password { user: String, password: Secret },
+    Token(Secret),
+}
+
+impl Access {
+    fn credentials(&self) -> Outcome<Option<Credentials>> {
+        if let Some(token) = secret("SARSEN_TOKEN", self.token_file.as_deref())? {
+            return Ok(Some(Credentials::Token(token)));
+        }
+        let Some(user) = &self.user else {
+            return Ok(None);
+        };
+        let password = secret("SARSEN_PASSWORD", self.password_file.as_deref())?
+            .ok_or("a user needs a password: give it in SARSEN_PASSWORD or --password-file")?;
+        Ok(Some(Credentials::Password {
+            user: user.clone(),
+            password,
+        }))
+    }
+}
+
+fn secret(variable: &str, file: Option<&Path>) -> Outcome<Option<Secret>> {
+    let Some(file) = file else {
+        return Ok(std::env::var(variable).ok().map(Secret::from));
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Some(text.trim_end_matches(['\n', '\r']).into()))
 }
 
 /// Time for one answer.
@@ -19,12 +72,28 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 impl Client {
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(url: &str) -> Outcome<Self> {
-        let http = HttpClient::builder().timeout(TIMEOUT).build()?;
+    pub fn new(url: &str, access: &Access) -> Outcome<Self> {
+        let mut http = HttpClient::builder().timeout(TIMEOUT);
+        if let Some(ca) = &access.http_ca {
+            let pem = std::fs::read(ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+            http = http.add_root_certificate(Certificate::from_pem(&pem)?);
+        }
         Ok(Client {
-            http,
+            http: http.build()?,
             url: url.trim_end_matches('/').to_owned(),
+            credentials: access.credentials()?,
         })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.credentials {
+            None => request,
+            Some(Credentials::Password { user, password }) => {
+                request.basic_auth(user, Some(password.expose()))
+            }
+            Some(Credentials::Token(token)) => request.bearer_auth(token.expose()),
+        }
     }
 
     /// Submits a statement; answers the task's id, or the rows of an EXPLAIN.
@@ -34,8 +103,7 @@ impl Client {
     pub fn submit(&self, query: &str, context: &Value) -> Outcome<Submitted> {
         let body = json!({ "query": query, "context": context });
         let answer = self.read(
-            self.http
-                .post(format!("{}/druid/v2/sql/task", self.url))
+            self.request(Method::POST, "/druid/v2/sql/task")
                 .json(&body)
                 .send(),
         )?;
@@ -48,13 +116,13 @@ impl Client {
     /// # Errors
     /// The server's words when it refuses.
     pub fn get(&self, path: &str) -> Outcome<Value> {
-        self.read(self.http.get(format!("{}{path}", self.url)).send())
+        self.read(self.request(Method::GET, path).send())
     }
 
     /// # Errors
     /// The server's words when it refuses.
     pub fn post(&self, path: &str) -> Outcome<Value> {
-        self.read(self.http.post(format!("{}{path}", self.url)).send())
+        self.read(self.request(Method::POST, path).send())
     }
 
     /// The `status` object of a task.
@@ -101,7 +169,7 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let words = ["/error/errorMessage", "/errorMessage"]
+        let words = ["/error/errorMessage", "/errorMessage", "/Access-Check-Result"]
             .iter()
             .find_map(|place| body.pointer(place)?.as_str());
         Err(words

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Submitted};
+use crate::client::{Access, Client, Submitted};
 use crate::table::Format;
 use crate::{Outcome, logging, progress, sql, standalone};
 
@@ -56,9 +56,11 @@ pub fn run(options: &Options) -> Outcome {
         metadata: None,
         metadata_connections: sarsen_overlord::METADATA_CONNECTIONS,
         quotas: sarsen_overlord::Quotas::default(),
+        http: Default::default(),
+        security: Default::default(),
     };
     let started = runtime.block_on(standalone::start(server, shutdown.clone()))?;
-    let url = format!("http://{}", started.http_addr);
+    let url = started.url.clone();
     let shown = show(options, &url);
     shutdown.cancel();
     let ended = runtime.block_on(started.wait());
@@ -66,7 +68,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 fn show(options: &Options, url: &str) -> Outcome {
-    let client = Client::new(url)?;
+    let client = Client::new(url, &Access::default())?;
     client.wait_for_health(Duration::from_secs(10))?;
     logging::say(&format!("Sarsen standalone is up at {url}"));
     match &options.input {

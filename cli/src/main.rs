@@ -1,8 +1,10 @@
 //! The `sarsen` binary.
 
+mod ca;
 mod client;
 mod config;
 mod demo;
+mod hide;
 mod logging;
 mod metadata;
 mod probe;
@@ -46,6 +48,8 @@ enum Command {
     Task(task::Options),
     /// Backs the metadata store up, and restores it.
     Metadata(metadata::Options),
+    /// Makes a certificate authority for development, and certificates of nodes.
+    Ca(ca::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
     /// Succeeds when a URL answers with success: for probes.
@@ -65,6 +69,7 @@ struct Role<O: clap::Args> {
 }
 
 fn main() -> ExitCode {
+    hide::secrets();
     match config::parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -78,20 +83,25 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Standalone(role) => roles::serve("sarsen-standalone", role, standalone::run),
         Command::Overlord(role) => roles::serve("sarsen-overlord", role, |options, shutdown| async {
-            Ok(sarsen_overlord::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_overlord::run(options, network, shutdown).await?)
         }),
         Command::Controller(role) => roles::serve("sarsen-controller", role, |options, shutdown| async {
-            Ok(sarsen_controller::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_controller::run(options, network, shutdown).await?)
         }),
         Command::Worker(role) => roles::serve("sarsen-worker", role, |options, shutdown| async {
-            Ok(sarsen_worker::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_worker::run(options, network, shutdown).await?)
         }),
         Command::Gateway(role) => roles::serve("sarsen-gateway", role, |options, shutdown| async {
-            Ok(sarsen_gateway::run(options, roles::network(), shutdown).await?)
+            let network = roles::network(&options.tls)?;
+            Ok(sarsen_gateway::run(options, network, shutdown).await?)
         }),
         Command::Sql(options) => sql::run(&options),
         Command::Task(options) => task::run(&options),
         Command::Metadata(options) => metadata::run(&options),
+        Command::Ca(options) => ca::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Probe(options) => probe::run(&options),
         Command::Config(command) => config::run(cli.config.as_deref(), &command),

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use sarsen_kernel::secret::Secret;
 use sarsen_overlord::metadata::{Counts, MetadataUrl, backup, restore};
 
 use crate::{Outcome, logging};
@@ -18,8 +19,15 @@ pub struct Options {
     #[command(subcommand)]
     command: Command,
     /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
-    #[arg(long, env = "SARSEN_METADATA", global = true)]
-    metadata: Option<String>,
+    /// Or @FILE that holds one of these.
+    #[arg(
+        long,
+        env = "SARSEN_METADATA",
+        hide_env_values = true,
+        global = true,
+        value_parser = sarsen_proto::secret::parse
+    )]
+    metadata: Option<Secret>,
     /// Folder of the Overlord or standalone.
     #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data", global = true)]
     data_dir: PathBuf,
@@ -40,7 +48,7 @@ enum Command {
 pub fn run(options: &Options) -> Outcome {
     let url = match &options.metadata {
         None => MetadataUrl::Sqlite(options.data_dir.join("metadata.db")),
-        Some(url) => MetadataUrl::parse(url)
+        Some(url) => MetadataUrl::parse(url.expose())
             .ok_or("--metadata: expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE")?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,13 +1,17 @@
 //! Starting and ending a process that serves.
 
+use sarsen_proto::tls::TlsOptions;
 use sarsen_proto::transport::Network;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Outcome, Role};
 
 /// Connections of a process that has one role.
-pub fn network() -> Network {
-    Network::default()
+///
+/// # Errors
+/// When the files for TLS cannot be used.
+pub fn network(tls: &TlsOptions) -> Outcome<Network> {
+    Ok(Network::with_tls(tls.load()?))
 }
 
 /// Address space for a thread's stack: statements are planned by recursion, as deep as the planner allows. Only what is

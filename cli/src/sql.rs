@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::client::{Client, Submitted};
+use crate::client::{Access, Client, Submitted};
 use crate::table::{Format, lines};
 use crate::{Outcome, logging, progress};
 
@@ -27,6 +27,8 @@ pub struct Options {
     /// Where the gateway is.
     #[arg(long, env = "SARSEN_URL", default_value = "http://127.0.0.1:8888")]
     url: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// Runs the statement.
@@ -41,7 +43,7 @@ pub fn run(options: &Options) -> Outcome {
         }
         (None, None) => return Err("give a statement with -e or a file with -f".into()),
     };
-    let client = Client::new(&options.url)?;
+    let client = Client::new(&options.url, &options.access)?;
     execute(&client, &statement, &context(&options.context)?, options.format)
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_kernel::secret::Secret;
+use sarsen_proto::tls::TlsOptions;
 use sarsen_proto::transport::Network;
 use sarsen_worker::MemorySize;
 use tokio_util::sync::CancellationToken;
@@ -37,13 +39,17 @@ pub struct Options {
     #[arg(long, env = "SARSEN_SPILL_DIR")]
     pub spill_dir: Option<PathBuf>,
     /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
-    #[arg(long, env = "SARSEN_METADATA")]
-    pub metadata: Option<String>,
+    #[arg(long, env = "SARSEN_METADATA", hide_env_values = true, value_parser = sarsen_proto::secret::parse)]
+    pub metadata: Option<Secret>,
     /// Connections to PostgreSQL at the most.
     #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = sarsen_overlord::METADATA_CONNECTIONS)]
     pub metadata_connections: u32,
     #[command(flatten)]
     pub quotas: sarsen_overlord::Quotas,
+    #[command(flatten)]
+    pub http: sarsen_gateway::HttpOptions,
+    #[command(flatten)]
+    pub security: sarsen_overlord::SecurityOptions,
 }
 
 const OVERLORD: &str = "inproc://overlord";
@@ -54,13 +60,14 @@ const OVERLORD: &str = "inproc://overlord";
 /// When one of them cannot start or fails.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Outcome {
     let started = start(options, shutdown).await?;
-    crate::logging::say(&format!("Sarsen is up: http://{}", started.http_addr));
+    crate::logging::say(&format!("Sarsen is up: {}", started.url));
     started.wait().await
 }
 
 /// Roles that run.
 pub struct Started {
-    pub http_addr: String,
+    /// Where the HTTP API is.
+    pub url: String,
     roles: Vec<tokio::task::JoinHandle<Outcome>>,
 }
 
@@ -104,6 +111,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         leader: None,
         quotas: options.quotas,
         metadata_connections: options.metadata_connections,
+        tls: TlsOptions::default(),
+        security: options.security.clone(),
     };
     let controller = sarsen_controller::Options {
         data_dir: options.data_dir.clone(),
@@ -115,6 +124,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         deep_storage: options.deep_storage.clone(),
         spill_dir: None,
         extern_allow: allow.clone(),
+        tls: TlsOptions::default(),
     };
     let gateway = sarsen_gateway::Options {
         data_dir: options.data_dir.clone(),
@@ -125,6 +135,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         memory_limit: None,
         deep_storage: None,
         spill_dir: None,
+        tls: TlsOptions::default(),
+        http: options.http.clone(),
     };
     let overlord = sarsen_overlord::start(overlord, network.clone(), shutdown.clone()).await?;
     let controller = sarsen_controller::start(controller, network.clone(), shutdown.clone()).await?;
@@ -140,7 +152,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
     let gateway = sarsen_gateway::start(gateway, network, shutdown).await?;
     roles.push(tokio::spawn(async move { Ok(gateway.done.await??) }));
     Ok(Started {
-        http_addr: gateway.http_addr,
+        url: gateway.url,
         roles,
     })
 }
@@ -159,6 +171,7 @@ fn worker(options: &Options, allow: &[String], number: u32) -> sarsen_worker::Op
         spill_quota: MemorySize::Bytes(256 << 30),
         extern_allow: allow.to_vec(),
         drain_seconds: 0,
+        tls: TlsOptions::default(),
     };
     if options.workers > 1 {
         worker.memory_limit = Some(MemorySize::Bytes(

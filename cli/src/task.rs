@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Access, Client};
 use crate::table::{Format, lines};
 use crate::{Outcome, logging};
 
@@ -20,6 +20,8 @@ pub struct Options {
         global = true
     )]
     url: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -46,7 +48,7 @@ enum Command {
 /// # Errors
 /// The server's words when it refuses.
 pub fn run(options: &Options) -> Outcome {
-    let client = Client::new(&options.url)?;
+    let client = Client::new(&options.url, &options.access)?;
     match &options.command {
         Command::List { state, max } => list(&client, state.as_deref(), *max),
         Command::Status { task_id } => print(&client.status(task_id)?),

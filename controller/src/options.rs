@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen controller`.
 #[derive(Debug, Clone, Args)]
@@ -11,7 +12,12 @@ pub struct Options {
     #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data")]
     pub data_dir: PathBuf,
     /// Address of the Overlord.
-    #[arg(long, env = "SARSEN_OVERLORD", default_value = "http://127.0.0.1:8081")]
+    #[arg(
+        long,
+        env = "SARSEN_OVERLORD",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8081"
+    )]
     pub overlord: String,
     /// Where gRPC listens; others reach this process here unless it is told otherwise.
     #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8082")]
@@ -34,6 +40,8 @@ pub struct Options {
     /// Prefix of paths or URLs that EXTERN may read; may be given several times.
     #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
     pub extern_allow: Vec<String>,
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 impl Options {

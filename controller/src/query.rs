@@ -17,6 +17,7 @@ use sarsen_kernel::work_order::{InputSlice, Producer, WorkOrder};
 use sarsen_proto::v1::worker_command::Command;
 use sarsen_proto::v1::worker_event::Event;
 use sarsen_proto::{DecodeError, from_kernel, to_kernel, v1};
+use sarsen_worker::ticket::TicketKey;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -61,6 +62,7 @@ pub struct Query<'a> {
     task: &'a mut Task,
     environment: Arc<TaskEnvironment>,
     kernel: ControllerKernel,
+    ticket_key: TicketKey,
     state: QueryState,
     limits: QueryLimits,
     meter: Meter,
@@ -96,6 +98,7 @@ impl<'a> Query<'a> {
             meter: Meter::new(prepared.limits, prepared.kernel.query()),
             limits: prepared.limits,
             encoded: None,
+            ticket_key: prepared.ticket_key,
             kernel: prepared.kernel,
             state: QueryState::new(started),
             target,
@@ -328,6 +331,7 @@ impl<'a> Query<'a> {
             epoch: self.task.epoch,
             context_json: self.worker_context(),
             trace_parent: sarsen_observe::trace_parent(&tracing::Span::current()),
+            ticket_key: self.ticket_key.to_bytes().into(),
         };
         let network = self.environment.network.clone();
         let link = WorkerLink::open(
@@ -415,6 +419,7 @@ impl<'a> Query<'a> {
             network: self.environment.network.clone(),
             deep_storage: self.environment.deep_storage.clone(),
             query_id: self.task.spec.query_id.clone(),
+            ticket_key: self.ticket_key.clone(),
             stage,
             signature: self.kernel.query().result_signature.clone(),
             orders: orders

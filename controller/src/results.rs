@@ -18,6 +18,7 @@ use sarsen_proto::transport::Network;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_worker::inputs::StageReader;
 use sarsen_worker::pull::{OutputUnavailable, PullCounters, Puller};
+use sarsen_worker::ticket::TicketKey;
 
 /// Rows that a report shows (Druid: 3,000).
 pub const REPORT_ROWS: usize = 3_000;
@@ -36,6 +37,7 @@ pub struct ReadRequest {
     pub network: Network,
     pub deep_storage: DeepStorage,
     pub query_id: String,
+    pub ticket_key: TicketKey,
     pub stage: StageDefinition,
     pub signature: Vec<ColumnDescriptor>,
     pub orders: Vec<(WorkOrderId, Producer)>,
@@ -77,7 +79,7 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
         .map(|shuffle| shuffle.key.clone());
     let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();
     let reader = StageReader {
-        puller: Puller::new(request.network.clone(), None),
+        puller: Puller::new(request.network.clone(), None, request.ticket_key.clone()),
         query_id: request.query_id.clone(),
         stage: request.stage.number,
         counters: partitions

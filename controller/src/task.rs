@@ -14,6 +14,7 @@ use sarsen_proto::transport::{Network, retry};
 use sarsen_proto::{to_kernel, v1};
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
+use sarsen_worker::ticket::TicketKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -153,6 +154,8 @@ pub struct Prepared {
     pub kernel: ControllerKernel,
     pub assignments: Vec<v1::WorkerAssignment>,
     pub limits: QueryLimits,
+    /// Signs the pulls between the workers of this run.
+    pub ticket_key: TicketKey,
 }
 
 impl Task {
@@ -228,8 +231,8 @@ impl Task {
         match error {
             None => tracing::info!(duration_ms = report.duration_ms, "task succeeded"),
             Some(error) => tracing::warn!(
+                // The message may quote a row: that is for the report.
                 code = error.fault.code(),
-                message = error.fault.message(),
                 "task failed"
             ),
         }
@@ -309,11 +312,15 @@ async fn prepare(
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
     limits.waited_ms = now() - started;
     let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
+    let ticket_key = TicketKey::random().ok_or_else(|| Fault::UnknownError {
+        message: "the system gives no random bytes for a ticket key".to_owned(),
+    })?;
     Ok(Prepared {
         planned,
         kernel,
         assignments,
         limits: query_limits,
+        ticket_key,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What a request can be refused with, in Druid's error bodies.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sarsen_planner::PlanError;
 use serde_json::{Value, json};
@@ -41,6 +41,14 @@ pub enum ApiError {
     TooMany {
         message: String,
     },
+    /// The request says nothing of who sent it.
+    Unauthenticated,
+    /// It does, and that is not so; answered at this path.
+    WrongCredentials,
+    WrongCredentialsAt(String),
+    /// Who sent it may not do this; `ForbiddenWords` where Druid's answer is no JSON.
+    Forbidden,
+    ForbiddenWords,
     /// The Overlord is away.
     Unavailable {
         message: String,
@@ -56,6 +64,22 @@ impl ApiError {
         ApiError::Body {
             status: StatusCode::BAD_REQUEST,
             message: message.into(),
+        }
+    }
+
+    /// The error as it is answered at a path.
+    pub fn at(self, path: &str) -> Self {
+        match self {
+            ApiError::WrongCredentials => ApiError::WrongCredentialsAt(path.to_owned()),
+            error => error,
+        }
+    }
+
+    /// A refusal as Druid's filters of some routes write it.
+    pub fn in_words(self) -> Self {
+        match self {
+            ApiError::Forbidden => ApiError::ForbiddenWords,
+            error => error,
         }
     }
 
@@ -116,6 +140,26 @@ impl IntoResponse for ApiError {
                 let body = errors::druid_exception("capacityExceeded", "USER", "CAPACITY_EXCEEDED", &message);
                 json_response(StatusCode::TOO_MANY_REQUESTS, &body)
             }
+            ApiError::Unauthenticated => challenge(json_response(
+                StatusCode::UNAUTHORIZED,
+                &json!({
+                    "error": "Unauthorized request", "errorMessage": null, "errorClass": null, "host": null
+                }),
+            )),
+            ApiError::WrongCredentials => challenge(html_page(StatusCode::UNAUTHORIZED, "", "Unauthorized")),
+            ApiError::WrongCredentialsAt(path) => challenge(html_page(
+                StatusCode::UNAUTHORIZED,
+                &path,
+                "User authentication failed.",
+            )),
+            ApiError::Forbidden => json_response(
+                StatusCode::FORBIDDEN,
+                &json!({ "Access-Check-Result": UNAUTHORIZED }),
+            ),
+            ApiError::ForbiddenWords => text_response(
+                StatusCode::FORBIDDEN,
+                format!("Access-Check-Result: {UNAUTHORIZED}"),
+            ),
             ApiError::Unavailable { message } => {
                 let body = errors::druid_exception("unavailable", "OPERATOR", "CAPACITY_EXCEEDED", &message);
                 json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
@@ -127,6 +171,41 @@ impl IntoResponse for ApiError {
             }
         }
     }
+}
+
+/// What Druid's authorizers say.
+const UNAUTHORIZED: &str = "Unauthorized";
+
+/// With the ways in which one may say who one is.
+fn challenge(mut response: Response) -> Response {
+    for scheme in ["Basic", "Bearer"] {
+        response
+            .headers_mut()
+            .append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    response
+}
+
+/// A page as Jetty makes them for errors without a body.
+pub fn html_page(status: StatusCode, path: &str, message: &str) -> Response {
+    let path = path.replace('&', "&amp;").replace('<', "&lt;");
+    let (code, reason) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let message = if message.is_empty() {
+        String::new()
+    } else {
+        format!("<tr><th>MESSAGE:</th><td>{message}</td></tr>\n")
+    };
+    let page = format!(
+        "<html>\n<head><title>Error {code} {reason}</title></head>\n<body><h2>HTTP ERROR {code} {reason}</h2>\n\
+         <table>\n<tr><th>URI:</th><td>{path}</td></tr>\n<tr><th>STATUS:</th><td>{code}</td></tr>\n\
+         {message}</table>\n</body>\n</html>\n"
+    );
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/html;charset=iso-8859-1")],
+        page,
+    )
+        .into_response()
 }
 
 /// JSON with Druid's content type.

@@ -2,12 +2,14 @@
 //!
 //! [`service`] is the process and its router; [`routes`] hold a file per part of the API, thin: they read a request
 //! ([`request`]), ask the Overlord, and answer with what [`render`] makes. [`submission`] plans a statement before it is
-//! submitted, so that bad SQL is refused at once.
+//! submitted, so that bad SQL is refused at once. [`auth`] stands before all of it.
 //!
 //! The only crate that knows Druid's JSON. Deliberately absent: state of any kind.
 
+mod auth;
 mod body;
 mod error;
+mod listener;
 mod options;
 mod render;
 mod request;
@@ -16,5 +18,5 @@ mod scheduling;
 mod service;
 mod submission;
 
-pub use options::Options;
+pub use options::{AuthMode, HttpOptions, Options};
 pub use service::{GatewayError, Started, run, start};

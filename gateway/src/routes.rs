@@ -1,6 +1,7 @@
 //! The routes of Druid's API.
 
 mod cluster;
+mod security;
 mod sql;
 mod task;
 mod tasks;
@@ -11,6 +12,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 
+use crate::error::html_page;
 use crate::service::App;
 
 /// All of them.
@@ -36,7 +38,78 @@ pub fn router() -> Router<App> {
         .route("/status", get(cluster::status))
         .route("/status/health", get(cluster::health))
         .route("/status/selfDiscovered/status", get(cluster::self_discovered))
+        .merge(authentication())
+        .merge(authorization())
+        .route(
+            "/druid-ext/sarsen/tokens",
+            get(security::tokens).post(security::create_token),
+        )
+        .route("/druid-ext/sarsen/tokens/{id}", delete(security::delete_token))
         .fallback(any(not_found))
+}
+
+fn authentication() -> Router<App> {
+    let at = |path: &str| format!("/druid-ext/basic-security/authentication{path}");
+    Router::new()
+        .route(&at("/loadStatus"), get(security::authentication_status))
+        .route(&at("/refreshAll"), get(security::refresh_all))
+        .route(
+            &at("/db/{authenticator}/users"),
+            get(security::authenticator_users),
+        )
+        .route(
+            &at("/db/{authenticator}/users/{name}"),
+            get(security::authenticator_user)
+                .post(security::create_authenticator_user)
+                .delete(security::delete_authenticator_user),
+        )
+        .route(
+            &at("/db/{authenticator}/users/{name}/credentials"),
+            post(security::set_credentials),
+        )
+}
+
+fn authorization() -> Router<App> {
+    let at = |path: &str| format!("/druid-ext/basic-security/authorization{path}");
+    Router::new()
+        .route(&at("/loadStatus"), get(security::authorization_status))
+        .route(&at("/refreshAll"), get(security::refresh_all))
+        .route(&at("/db/{authorizer}/users"), get(security::users))
+        .route(
+            &at("/db/{authorizer}/users/{name}"),
+            get(security::user)
+                .post(security::create_user)
+                .delete(security::delete_user),
+        )
+        .route(
+            &at("/db/{authorizer}/users/{name}/roles/{role}"),
+            post(security::assign_user_role).delete(security::unassign_user_role),
+        )
+        .route(
+            &at("/db/{authorizer}/groupMappings"),
+            get(security::group_mappings),
+        )
+        .route(
+            &at("/db/{authorizer}/groupMappings/{name}"),
+            get(security::group_mapping)
+                .post(security::create_group_mapping)
+                .delete(security::delete_group_mapping),
+        )
+        .route(
+            &at("/db/{authorizer}/groupMappings/{name}/roles/{role}"),
+            post(security::assign_group_mapping_role).delete(security::unassign_group_mapping_role),
+        )
+        .route(&at("/db/{authorizer}/roles"), get(security::roles))
+        .route(
+            &at("/db/{authorizer}/roles/{name}"),
+            get(security::role)
+                .post(security::create_role)
+                .delete(security::delete_role),
+        )
+        .route(
+            &at("/db/{authorizer}/roles/{name}/permissions"),
+            get(security::permissions).post(security::set_permissions),
+        )
 }
 
 async fn only_post(method: Method) -> Response {
@@ -47,15 +120,5 @@ async fn only_post(method: Method) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    let uri = request.uri().path().replace('&', "&amp;").replace('<', "&lt;");
-    let page = format!(
-        "<html>\n<head><title>Error 404 Not Found</title></head>\n<body><h2>HTTP ERROR 404 Not Found</h2>\n\
-         <table>\n<tr><th>URI:</th><td>{uri}</td></tr>\n<tr><th>STATUS:</th><td>404</td></tr>\n</table>\n</body>\n</html>\n"
-    );
-    (
-        StatusCode::NOT_FOUND,
-        [(header::CONTENT_TYPE, "text/html;charset=iso-8859-1")],
-        page,
-    )
-        .into_response()
+    html_page(StatusCode::NOT_FOUND, request.uri().path(), "")
 }

@@ -14,7 +14,9 @@ use sarsen_proto::version::VERSION;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
+use crate::auth::{Auth, guard};
 use crate::error::ApiError;
+use crate::listener::{HttpListener, Peer, acceptor};
 use crate::options::Options;
 use crate::routes;
 
@@ -23,6 +25,8 @@ use crate::routes;
 pub enum GatewayError {
     #[error("cannot listen at {address}: {error}")]
     Bind { address: String, error: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] sarsen_proto::tls::TlsError),
     #[error("the HTTP server failed: {0}")]
     Serve(std::io::Error),
 }
@@ -30,8 +34,8 @@ pub enum GatewayError {
 /// A gateway that answers.
 #[derive(Debug)]
 pub struct Started {
-    /// `HOST:PORT`
-    pub http_addr: String,
+    /// Where the HTTP API is: `http://HOST:PORT`, or https.
+    pub url: String,
     /// Ends after the shutdown that `start` was given.
     pub done: tokio::task::JoinHandle<Result<(), GatewayError>>,
 }
@@ -41,6 +45,7 @@ pub struct Started {
 pub struct App {
     network: Network,
     overlord_address: Arc<str>,
+    pub auth: Arc<Auth>,
     pub extern_allow: Vec<String>,
 }
 
@@ -107,26 +112,31 @@ pub async fn start(
         .http_addr
         .rsplit_once(':')
         .map_or(options.http_addr.as_str(), |(host, _)| host);
-    let http_addr = format!("{host}:{port}");
+    let acceptor = acceptor(&options.http)?;
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{host}:{port}");
+    let listener = HttpListener::new(listener, acceptor).map_err(bind)?;
     let app = App {
         network: network.clone(),
         overlord_address: options.overlord.as_str().into(),
+        auth: Arc::new(Auth::new(options.http.clone())),
         extern_allow: options.extern_allow.clone(),
     };
     let router: Router = routes::router()
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .route("/metrics", axum::routing::get(sarsen_observe::metrics_page))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
         .layer(axum::middleware::map_response(count))
         .layer(TraceLayer::new_for_http())
         .with_state(app);
     let node = v1::Node {
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Gateway.into(),
-        address: format!("http://{http_addr}"),
+        address: url.clone(),
         version: VERSION.to_owned(),
         slots: 0,
     };
-    tracing::info!(address = http_addr, "gateway is up");
+    tracing::info!(address = url, auth = ?options.http.auth, "gateway is up");
     let drain = Duration::from_secs(options.drain_seconds);
     let joined = Joined::default();
     let observed: Arc<dyn Observed> = Arc::new(Watched(joined.clone()));
@@ -141,8 +151,9 @@ pub async fn start(
             shutdown.clone(),
         ));
         let stop = shutdown.clone();
+        let service = router.into_make_service_with_connect_info::<Peer>();
         let server =
-            axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
         let server = async move { server.await.map_err(GatewayError::Serve) };
         let cut_off = async {
             shutdown.cancelled().await;
@@ -156,7 +167,7 @@ pub async fn start(
         tracing::info!("gateway has ended");
         result
     });
-    Ok(Started { http_addr, done })
+    Ok(Started { url, done })
 }
 
 /// Runs a gateway until `shutdown`.

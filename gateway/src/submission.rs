@@ -3,13 +3,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sarsen_planner::{
-    PlanError, PlanPhase, PlanRequest, Planned, StatementKind, TableSchema, plan, referenced_tables,
+    Action, PlanError, PlanPhase, PlanRequest, Planned, ResourceKind, StatementKind, TableSchema, plan,
+    referenced_tables,
 };
 use sarsen_proto::v1;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+use crate::auth::{Access, Identity, Resource};
 use crate::error::ApiError;
+use crate::options::HttpOptions;
 use crate::render::payload;
 use crate::request::SqlRequest;
 use crate::scheduling;
@@ -35,16 +38,25 @@ pub struct Submission {
 /// Plans a request over the tables as they are now.
 ///
 /// # Errors
-/// A 400 in Druid's words when it cannot be planned, a 503 when the Overlord is away.
-pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Result<Submission, ApiError> {
+/// A 400 in Druid's words when it cannot be planned, a 403 when it needs rights that its sender has not, a 503 when the
+/// Overlord is away.
+pub async fn prepare(
+    app: &App,
+    identity: &Identity,
+    request: SqlRequest,
+    endpoint: Endpoint,
+) -> Result<Submission, ApiError> {
     let query_id = request
         .query_id()
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    check_task_id(&format!("query-{query_id}"))?;
     let span =
         tracing::info_span!(target: "sarsen_trace", "statement", query = query_id, endpoint = ?endpoint);
     sarsen_observe::continue_trace(&span, &request.trace_parent);
     let trace_parent = sarsen_observe::trace_parent(&span);
-    let submission = planned(app, request, endpoint, query_id).instrument(span).await;
+    let submission = planned(app, identity, request, endpoint, query_id)
+        .instrument(span)
+        .await;
     submission.map(|mut submission| {
         submission.spec.trace_parent = trace_parent;
         submission
@@ -53,6 +65,7 @@ pub async fn prepare(app: &App, request: SqlRequest, endpoint: Endpoint) -> Resu
 
 async fn planned(
     app: &App,
+    identity: &Identity,
     request: SqlRequest,
     endpoint: Endpoint,
     query_id: String,
@@ -62,7 +75,7 @@ async fn planned(
         error: Box::new(error),
     };
     let datasources = referenced_tables(&request.query).map_err(refused)?;
-    let catalog = catalog(app, &datasources).await?;
+    let catalog = catalog(app, identity, &datasources).await?;
     let statement_time_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
@@ -76,6 +89,7 @@ async fn planned(
         extern_allow: app.extern_allow.clone(),
     };
     let planned = plan(&plan_request).await.map_err(refused)?;
+    authorise(&app.auth.options, identity, &planned)?;
     if endpoint == Endpoint::Sql
         && let Some(operation) = written_by(planned.kind)
     {
@@ -85,11 +99,12 @@ async fn planned(
     }
     let spec = v1::TaskSpec {
         query_id: query_id.clone(),
-        payload_json: payload::payload(&request, &query_id, statement_time_ms, &planned).to_string(),
+        payload_json: payload::payload(&identity.name, &request, &query_id, statement_time_ms, &planned)
+            .to_string(),
         sql: request.query,
         context_json: Value::Object(planned.context.clone()).to_string(),
         parameters_json: parameters_json(&request.parameters),
-        identity: "allowAll".to_owned(),
+        identity: identity.name.clone(),
         statement_time_ms,
         kind: kind(planned.kind).into(),
         datasource: planned
@@ -113,8 +128,33 @@ async fn planned(
     })
 }
 
+/// An id becomes the name of tasks, folders and files (Druid: IdUtils).
+fn check_task_id(id: &str) -> Result<(), ApiError> {
+    let illegal = |character: char| {
+        matches!(character, '\u{1}'..='\u{1e}' | '\u{80}'..='\u{9e}' | '\u{fff1}'..) || character == '\0'
+    };
+    let reason = if id.contains('/') {
+        "cannot contain '/'.".to_owned()
+    } else if id
+        .chars()
+        .any(|character| character.is_whitespace() && character != ' ')
+    {
+        "contains illegal whitespace characters.  Only space is allowed.".to_owned()
+    } else if let Some((position, character)) =
+        id.chars().enumerate().find(|(_, character)| illegal(*character))
+    {
+        let code = u32::from(character);
+        format!("contains illegal UTF8 character [#{code}] at position [{position}]")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::Invalid {
+        message: format!("Invalid value for field [task ID]: Value [{id}] {reason}"),
+    })
+}
+
 /// Tables as they are; only those that the statement names.
-async fn catalog(app: &App, datasources: &[String]) -> Result<v1::Catalog, ApiError> {
+async fn catalog(app: &App, identity: &Identity, datasources: &[String]) -> Result<v1::Catalog, ApiError> {
     let mut overlord = app.overlord()?;
     // Unknown names are answered with the nearest known one, for which all names are needed.
     let known = overlord
@@ -138,7 +178,54 @@ async fn catalog(app: &App, datasources: &[String]) -> Result<v1::Catalog, ApiEr
             tables,
         });
     }
-    Ok(known)
+    // A name that one may not read is no hint.
+    let visible = |table: &v1::Table| {
+        datasources.contains(&table.datasource) || identity.can_read_datasource(&table.datasource)
+    };
+    Ok(v1::Catalog {
+        version: known.version,
+        tables: known.tables.into_iter().filter(visible).collect(),
+    })
+}
+
+/// Asks for every right that a statement needs (Druid: operations/security-user-auth.md#sql-permissions).
+fn authorise(options: &HttpOptions, identity: &Identity, planned: &Planned) -> Result<(), ApiError> {
+    if identity.is_unlimited() {
+        return Ok(());
+    }
+    for needed in &planned.resources {
+        let resource = match &needed.kind {
+            ResourceKind::Datasource => Resource::Datasource(needed.name.clone()),
+            ResourceKind::External if options.enable_input_source_security => {
+                Resource::External(needed.name.clone())
+            }
+            ResourceKind::External => Resource::External("EXTERNAL".to_owned()),
+        };
+        let access = match needed.action {
+            Action::Read => Access::Read,
+            Action::Write => Access::Write,
+        };
+        identity.may(&resource, access)?;
+    }
+    if !options.authorize_query_context_params {
+        return Ok(());
+    }
+    for key in planned.context.keys().filter(|key| is_secured(options, key)) {
+        identity.may(&Resource::QueryContext(key.clone()), Access::Write)?;
+    }
+    Ok(())
+}
+
+/// Whether a context parameter needs a right (Druid: AuthConfig; what Druid itself sets never does).
+fn is_secured(options: &HttpOptions, key: &str) -> bool {
+    if matches!(key, "sqlQueryId" | "sqlStringifyArrays" | "dartQueryId") {
+        return false;
+    }
+    if options.secured_context_keys.is_empty() {
+        !options.unsecured_context_keys.iter().any(|known| known == key)
+    } else {
+        options.secured_context_keys.iter().any(|known| known == key)
+    }
 }
 
 fn table(table: &v1::Table) -> TableSchema {

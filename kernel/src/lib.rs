@@ -13,6 +13,7 @@ pub mod fault;
 pub mod ids;
 pub mod query;
 pub mod report;
+pub mod secret;
 pub mod shuffle;
 pub mod statistics;
 pub mod work_order;

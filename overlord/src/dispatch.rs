@@ -9,6 +9,7 @@ use sarsen_proto::v1;
 use sarsen_proto::v1::controller_client::ControllerClient;
 use tonic::Status;
 
+use crate::audit;
 use crate::handler::completion::SYNCHRONOUS_KEPT;
 use crate::ids::{NodeId, TaskId};
 use crate::metadata::{StoreError, TaskEnd};
@@ -222,10 +223,11 @@ impl Overlord {
             let Some(entry) = state.tasks.get(&task) else {
                 return;
             };
+            self.audit.task("end", &entry.spec, None, "FAILED");
             (entry.started_ms, Arc::clone(&entry.spec))
         };
         let duration_ms = if started_ms == 0 { 0 } else { now_ms() - started_ms };
-        tracing::info!(%task, message, "task failed");
+        tracing::info!(%task, code = audit::code(&message), "task failed");
         let end = TaskEnd {
             state: v1::TaskState::Failed,
             started_ms,

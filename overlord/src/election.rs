@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::coordination::{Leader, Leadership};
 use crate::metadata::StoreError;
 use crate::overlord::Overlord;
+use crate::security;
 use crate::time::now_ms;
 
 const PAUSE: Duration = Duration::from_millis(300);
@@ -179,6 +180,17 @@ impl Overlord {
         let open = self.store.open_tasks().await?;
         tracing::info!(term, tasks = open.len(), "leads");
         self.state().restart(next_seq, open, Instant::now(), now_ms());
+        if let Some(password) = &self.initial_admin_password {
+            let mut made = false;
+            let ensure = |state: &mut _| {
+                made = security::ensure_admin(state, password)?;
+                Ok(())
+            };
+            self.store.change_security(ensure).await?;
+            if made {
+                tracing::info!("made the user admin");
+            }
+        }
         Ok(())
     }
 

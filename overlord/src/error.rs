@@ -18,6 +18,8 @@ pub enum OverlordError {
     OpenStore { place: String, error: StoreError },
     #[error("cannot use deep storage at {path}: {reason}")]
     DeepStorage { path: String, reason: String },
+    #[error("cannot open the audit log {path}: {error}")]
+    AuditLog { path: String, error: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Serve(#[from] tonic::transport::Error),
 }
@@ -62,6 +64,8 @@ pub enum RequestError {
     Invalid(String),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("the caller's certificate does not say that it is a {}", sarsen_proto::tls::role_name(*.role))]
+    NotCertified { role: sarsen_proto::v1::Role },
     #[error("this Overlord does not lead; {leader} does")]
     NotLeader { leader: String },
     #[error("no Overlord leads yet")]
@@ -95,7 +99,7 @@ impl From<RequestError> for Status {
             RequestError::TaskEnded(_) | RequestError::StaleEpoch { .. } | RequestError::Conflict(_) => {
                 Code::FailedPrecondition
             }
-            RequestError::Refused(_) => Code::PermissionDenied,
+            RequestError::Refused(_) | RequestError::NotCertified { .. } => Code::PermissionDenied,
             RequestError::NoSlots { .. } | RequestError::TooManyQueued { .. } => Code::ResourceExhausted,
             RequestError::Invalid(_) => Code::InvalidArgument,
             RequestError::Store(_)

@@ -3,6 +3,7 @@
 pub(crate) mod completion;
 mod ingest;
 mod nodes;
+mod security;
 mod tasks;
 mod waiting;
 pub(crate) mod workers;

@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: SQL, plans, rows, and any knowledge of what a query does.
 
+mod audit;
 pub mod coordination;
 mod dispatch;
 mod election;
@@ -24,12 +25,13 @@ pub mod queue;
 pub mod quotas;
 pub mod rank;
 mod reports;
+pub mod security;
 mod service;
 pub mod slots;
 pub mod state;
 pub mod time;
 
 pub use error::{OverlordError, RequestError};
-pub use options::{METADATA_CONNECTIONS, Options};
+pub use options::{METADATA_CONNECTIONS, Options, SecurityOptions};
 pub use quotas::Quotas;
 pub use service::{Started, run, start};

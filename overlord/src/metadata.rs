@@ -11,6 +11,7 @@ mod portable;
 mod publish;
 mod retry;
 mod schema;
+mod security;
 mod segments;
 mod standing;
 mod tasks;

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_kernel::secret::Secret;
 use sarsen_proto::directory::Directory;
+use sarsen_proto::secret;
+use sarsen_proto::tls::TlsOptions;
 
 use crate::coordination::{Coordination, Fixed, Heartbeats};
 use crate::error::OverlordError;
@@ -22,9 +25,10 @@ pub struct Options {
     /// Where gRPC listens.
     #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8081")]
     pub grpc_addr: String,
-    /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite:DATA_DIR/metadata.db].
-    #[arg(long, env = "SARSEN_METADATA")]
-    pub metadata: Option<String>,
+    /// Metadata store: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE, or @FILE that holds one of these
+    /// [default: sqlite:DATA_DIR/metadata.db].
+    #[arg(long, env = "SARSEN_METADATA", hide_env_values = true, value_parser = secret::parse)]
+    pub metadata: Option<Secret>,
     /// Connections to PostgreSQL at the most; SQLite has one that writes and four that read.
     #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = METADATA_CONNECTIONS)]
     pub metadata_connections: u32,
@@ -40,7 +44,8 @@ pub struct Options {
     pub leader: Option<String>,
     /// Several Overlords elect the one that leads in etcd: etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]. They
     /// share a PostgreSQL metadata store and deep storage; other roles take the same address as their --overlord.
-    #[arg(long, env = "SARSEN_ETCD", conflicts_with_all = ["members", "leader"])]
+    /// Over TLS it is etcds://…[?ca=PATH][&cert=PATH&key=PATH].
+    #[arg(long, env = "SARSEN_ETCD", hide_env_values = true, conflicts_with_all = ["members", "leader"])]
     pub etcd: Option<String>,
     /// Where others reach this Overlord, HOST:PORT [default: where it listens].
     #[arg(long, env = "SARSEN_ADVERTISE")]
@@ -56,6 +61,21 @@ pub struct Options {
     /// Accepted by every role; the Overlord spills nothing.
     #[arg(long, env = "SARSEN_SPILL_DIR")]
     pub spill_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    #[command(flatten)]
+    pub security: SecurityOptions,
+}
+
+/// Flags of whoever keeps users and writes the audit log.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecurityOptions {
+    /// Password of the user `admin`, who is made with all rights when there is none: @FILE, or better in the environment.
+    #[arg(long, env = "SARSEN_INITIAL_ADMIN_PASSWORD", hide_env_values = true, value_parser = secret::parse)]
+    pub initial_admin_password: Option<Secret>,
+    /// File to which every write is appended, a line of JSON each: who, when, what, with which result.
+    #[arg(long, env = "SARSEN_AUDIT_LOG")]
+    pub audit_log: Option<PathBuf>,
 }
 
 impl Options {
@@ -78,7 +98,7 @@ impl Options {
         };
         let directory = Directory::parse(address).ok_or_else(|| OverlordError::Setting {
             setting: "--etcd",
-            reason: "expected etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]".to_owned(),
+            reason: "expected etcd[s]://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX][?ca=PATH]".to_owned(),
         })?;
         Ok(Some(directory))
     }
@@ -91,7 +111,7 @@ impl Options {
         let Some(url) = &self.metadata else {
             return Ok(MetadataUrl::Sqlite(self.data_dir.join("metadata.db")));
         };
-        MetadataUrl::parse(url).ok_or_else(|| OverlordError::Setting {
+        MetadataUrl::parse(url.expose()).ok_or_else(|| OverlordError::Setting {
             setting: "--metadata",
             reason: "expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned(),
         })

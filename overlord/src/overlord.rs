@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sarsen_kernel::secret::Secret;
 use sarsen_proto::transport::Network;
 use sarsen_proto::v1;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::AuditLog;
 use crate::error::RequestError;
 use crate::handler::workers::Caller;
 use crate::ids::{NodeId, TaskId};
@@ -32,8 +34,18 @@ pub(crate) struct Overlord {
     pub(crate) network: Network,
     /// Calls that wait for slots, by their tickets in the line.
     pub(crate) callers: Mutex<HashMap<Ticket, Caller>>,
+    pub(crate) audit: AuditLog,
+    /// Of the administrator that is made when there is none.
+    pub(crate) initial_admin_password: Option<Secret>,
     pub(crate) tracker: TaskTracker,
     pub(crate) shutdown: CancellationToken,
+}
+
+/// What [`Overlord::new`] takes of the security's options.
+#[derive(Debug)]
+pub(crate) struct Security {
+    pub(crate) audit: AuditLog,
+    pub(crate) initial_admin_password: Option<Secret>,
 }
 
 impl Overlord {
@@ -42,6 +54,7 @@ impl Overlord {
         store: Store,
         reports: Reports,
         network: Network,
+        security: Security,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Overlord {
@@ -51,6 +64,8 @@ impl Overlord {
             reports,
             network,
             callers: Mutex::default(),
+            audit: security.audit,
+            initial_admin_password: security.initial_admin_password,
             tracker: TaskTracker::new(),
             shutdown,
         })

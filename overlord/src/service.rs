@@ -1,9 +1,11 @@
 //! The process: its gRPC service, its start and its end. RPC methods only forward.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sarsen_observe::Observed;
+use sarsen_proto::access::CallerRoles;
 use sarsen_proto::membership::{MAX_MESSAGE_BYTES, advertised};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
@@ -14,13 +16,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::audit::AuditLog;
 use crate::coordination::{Elected, Leader, Leadership};
 use crate::election::Candidate;
 use crate::error::{OverlordError, RequestError};
 use crate::membership::Members;
 use crate::metadata::Store;
 use crate::options::Options;
-use crate::overlord::Overlord;
+use crate::overlord::{Overlord, Security};
 use crate::reports::Reports;
 use crate::state::State;
 
@@ -73,13 +76,16 @@ pub async fn start(
         })?;
     tracing::info!(address, metadata = %metadata, "overlord is up");
     let leads = members.leader() == Leader::Ours;
-    let overlord = Overlord::new(
-        State::of(members, options.quotas),
-        store,
-        reports,
-        network,
-        shutdown.clone(),
-    );
+    let audit_log = options.security.audit_log.as_deref();
+    let security = Security {
+        audit: AuditLog::open(audit_log).map_err(|error| OverlordError::AuditLog {
+            path: audit_log.unwrap_or(Path::new("")).display().to_string(),
+            error,
+        })?,
+        initial_admin_password: options.security.initial_admin_password.clone(),
+    };
+    let state = State::of(members, options.quotas);
+    let overlord = Overlord::new(state, store, reports, network, security, shutdown.clone());
     if leads {
         overlord.take_over().await.map_err(opening)?;
     }
@@ -180,7 +186,15 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl OverlordRpc for Service {
     async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::HeartbeatReply> {
-        Ok(Response::new(self.0.heartbeat(request.into_inner())?))
+        let certified = request.extensions().get::<CallerRoles>().cloned();
+        let request = request.into_inner();
+        let role = request.node.as_ref().map(v1::Node::role);
+        if let (Some(CallerRoles(roles)), Some(role)) = (certified, role)
+            && !roles.contains(&role)
+        {
+            return Err(RequestError::NotCertified { role }.into());
+        }
+        Ok(Response::new(self.0.heartbeat(request)?))
     }
 
     async fn list_nodes(&self, _: Request<v1::Empty>) -> Answer<v1::NodeList> {
@@ -215,10 +229,10 @@ impl OverlordRpc for Service {
         ))
     }
 
-    async fn shutdown_task(&self, request: Request<v1::TaskRequest>) -> Answer<v1::Empty> {
-        let task = request.into_inner().task_id;
+    async fn shutdown_task(&self, request: Request<v1::ShutdownTaskRequest>) -> Answer<v1::Empty> {
+        let request = request.into_inner();
         Ok(Response::new(
-            self.0.to_the_end(self.overlord().shutdown_task(task)).await?,
+            self.0.to_the_end(self.overlord().shutdown_task(request)).await?,
         ))
     }
 
@@ -264,6 +278,18 @@ impl OverlordRpc for Service {
         Ok(Response::new(
             self.0
                 .to_the_end(self.overlord().publish(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn get_security(&self, request: Request<v1::GetSecurityRequest>) -> Answer<v1::GetSecurityReply> {
+        Ok(Response::new(self.0.get_security(request.into_inner()).await?))
+    }
+
+    async fn change_security(&self, request: Request<v1::ChangeSecurityRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().change_security(request.into_inner()))
                 .await?,
         ))
     }

@@ -386,14 +386,17 @@ impl Planner<'_> {
                 action: Action::Read,
             })
             .collect();
+        // What is really scanned too: a name may be looked up in more ways than it is written.
         for scan in (0..).map_while(|scan| self.scans.get(scan)) {
-            if let ScanTarget::Extern(_) = scan {
-                resources.insert(ResourceAction {
-                    kind: ResourceKind::External,
-                    name: "EXTERNAL".to_owned(),
-                    action: Action::Read,
-                });
-            }
+            let (kind, name) = match scan {
+                ScanTarget::Extern(spec) => (ResourceKind::External, spec.source.type_name().to_owned()),
+                ScanTarget::Table { datasource, .. } => (ResourceKind::Datasource, datasource),
+            };
+            resources.insert(ResourceAction {
+                kind,
+                name,
+                action: Action::Read,
+            });
         }
         if let Some(target) = target {
             resources.insert(ResourceAction {

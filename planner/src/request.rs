@@ -59,6 +59,7 @@ pub struct ResourceAction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResourceKind {
     Datasource,
+    /// Named by the type of the input source.
     External,
 }
 

@@ -1,20 +1,31 @@
 //! The directory of a cluster in etcd: who leads, and who takes part. `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/PREFIX]`
-//! names one wherever an Overlord's address is asked for. What is in it is found there and believed only so far: a node
+//! (over TLS `etcds://…[?ca=PATH][&cert=PATH&key=PATH]`) names one wherever an Overlord's address is asked for. What is in it is found there and believed only so far: a node
 //! that etcd has lost goes on, and so does everyone while etcd itself is away.
 
 use std::fmt;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, ConnectOptions, Error, GetOptions, PutOptions, SortOrder, SortTarget, WatchOptions,
+    Certificate, Client, ConnectOptions, Error, GetOptions, Identity, PutOptions, SortOrder, SortTarget,
+    TlsOptions, WatchOptions,
 };
+use sarsen_kernel::secret::Secret;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::TlsError;
 use crate::v1;
 
 /// Scheme of a directory's address.
 pub const ETCD: &str = "etcd://";
+
+/// Scheme of the address of one that is reached over TLS.
+pub const ETCD_TLS: &str = "etcds://";
+
+/// Whether an address is that of a directory.
+pub fn is_directory(address: &str) -> bool {
+    address.starts_with(ETCD) || address.starts_with(ETCD_TLS)
+}
 
 /// Seconds without a sign of life after which etcd forgets a node.
 pub const LEASE_SECONDS: i64 = 3;
@@ -30,14 +41,29 @@ const DEFAULT_PREFIX: &str = "sarsen";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Directory {
     endpoints: Vec<String>,
-    credentials: Option<(String, String)>,
+    credentials: Option<(String, Secret)>,
     prefix: String,
+    tls: Option<EtcdTls>,
+}
+
+/// Files of an `etcds://` address; without a CA, those of the web are trusted.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct EtcdTls {
+    ca: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
 }
 
 impl Directory {
-    /// Reads an `etcd://` address; `None` when it is not one.
+    /// Reads an `etcd://` or `etcds://` address; `None` when it is not one.
     pub fn parse(address: &str) -> Option<Directory> {
-        let rest = address.strip_prefix(ETCD)?;
+        let (scheme, rest, tls) = match address.strip_prefix(ETCD_TLS) {
+            Some(rest) => {
+                let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+                ("https", rest, Some(EtcdTls::parse(query)?))
+            }
+            None => ("http", address.strip_prefix(ETCD)?, None),
+        };
         let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, hosts) = match place.rsplit_once('@') {
             Some((credentials, hosts)) => (Some(credentials.split_once(':')?), hosts),
@@ -46,13 +72,14 @@ impl Directory {
         let endpoints: Vec<String> = hosts
             .split(',')
             .filter(|host| !host.is_empty())
-            .map(|host| format!("http://{host}"))
+            .map(|host| format!("{scheme}://{host}"))
             .collect();
         let prefix = prefix.trim_matches('/');
         (!endpoints.is_empty()).then(|| Directory {
             endpoints,
-            credentials: credentials.map(|(user, password)| (user.to_owned(), password.to_owned())),
+            credentials: credentials.map(|(user, password)| (user.to_owned(), Secret::new(password))),
             prefix: if prefix.is_empty() { DEFAULT_PREFIX } else { prefix }.to_owned(),
+            tls,
         })
     }
 
@@ -67,7 +94,13 @@ impl Directory {
             .with_keep_alive_while_idle(true)
             .with_require_leader(true);
         if let Some((user, password)) = &self.credentials {
-            options = options.with_user(user, password);
+            options = options.with_user(user, password.expose());
+        }
+        if let Some(tls) = &self.tls {
+            options = options.with_tls(
+                tls.options()
+                    .map_err(|error| Error::InvalidArgs(error.to_string()))?,
+            );
         }
         Client::connect(&self.endpoints, Some(options)).await
     }
@@ -168,6 +201,36 @@ impl Directory {
     }
 }
 
+impl EtcdTls {
+    /// Reads `ca=PATH&cert=PATH&key=PATH`.
+    fn parse(query: &str) -> Option<EtcdTls> {
+        let mut tls = EtcdTls::default();
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, path) = part.split_once('=')?;
+            let file = match name {
+                "ca" => &mut tls.ca,
+                "cert" => &mut tls.cert,
+                "key" => &mut tls.key,
+                _ => return None,
+            };
+            *file = Some(path.to_owned());
+        }
+        (tls.cert.is_some() == tls.key.is_some()).then_some(tls)
+    }
+
+    fn options(&self) -> Result<TlsOptions, TlsError> {
+        let read = |path: &String| crate::tls::read(path.as_ref());
+        let mut options = match &self.ca {
+            Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?)),
+            None => TlsOptions::new().with_webpki_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            options = options.identity(Identity::from_pem(read(cert)?, read(key)?));
+        }
+        Ok(options)
+    }
+}
+
 /// Renews a lease until that fails.
 pub async fn keep_alive(client: &mut Client, lease: i64) -> Error {
     let renewed = async {
@@ -217,9 +280,14 @@ impl fmt::Display for Directory {
         let hosts: Vec<&str> = self
             .endpoints
             .iter()
-            .map(|endpoint| endpoint.trim_start_matches("http://"))
+            .map(|endpoint| {
+                endpoint
+                    .split_once("://")
+                    .map_or(endpoint.as_str(), |(_, host)| host)
+            })
             .collect();
-        write!(f, "{ETCD}{}/{}", hosts.join(","), self.prefix)
+        let scheme = if self.tls.is_some() { ETCD_TLS } else { ETCD };
+        write!(f, "{scheme}{}/{}", hosts.join(","), self.prefix)
     }
 }
 
@@ -245,5 +313,16 @@ mod tests {
         );
         assert_eq!(Directory::parse("http://a:2379"), None);
         assert_eq!(Directory::parse("etcd:///x"), None);
+        assert!(!format!("{directory:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_directory_over_tls_names_its_files() {
+        let directory = Directory::parse("etcds://u:secret@a:2379/prod?ca=/ca.pem&cert=/c&key=/k").unwrap();
+        assert_eq!(directory.endpoints, ["https://a:2379"]);
+        assert_eq!(directory.to_string(), "etcds://a:2379/prod");
+        assert!(directory.tls.unwrap().ca.is_some());
+        assert_eq!(Directory::parse("etcds://a:2379?cert=/c"), None);
+        assert_eq!(Directory::parse("etcds://a:2379?x=/c"), None);
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! Deliberately absent: decisions. A message means what its comment in the `.proto` file says.
 
+pub mod access;
 mod convert;
 pub mod directory;
 pub mod leader;
 pub mod membership;
 mod repeat;
+pub mod secret;
+pub mod tls;
 pub mod transport;
 pub mod version;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sarsen_kernel::secret::without_userinfo;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
@@ -35,10 +36,15 @@ pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// a URL), or where it is bound.
 ///
 /// # Errors
-/// When it is bound to all addresses and says nothing: nobody could call it there.
+/// When it is bound to all addresses and says nothing: nobody could call it there. When it says http and is reached over
+/// TLS, or the other way round.
 pub fn advertised(advertise: Option<&str>, bound: &str) -> std::io::Result<String> {
     let (scheme, place) = bound.split_once("://").unwrap_or(("http", bound));
     match advertise {
+        Some(url) if url.contains("://") && !url.starts_with(&format!("{scheme}://")) => {
+            let words = format!("--advertise {url}: this node is reached at {scheme}:// addresses");
+            Err(std::io::Error::other(words))
+        }
         Some(url) if url.contains("://") => Ok(url.trim_end_matches('/').to_owned()),
         Some(place) => Ok(format!("{scheme}://{place}")),
         None if place.starts_with("0.0.0.0:") || place.starts_with("[::]:") => Err(std::io::Error::other(
@@ -92,6 +98,7 @@ async fn beat(
     cancel: &CancellationToken,
 ) {
     let mut was_known = false;
+    let shown = without_userinfo(overlord_address);
     while !cancel.is_cancelled() {
         let answer = match overlord(network, overlord_address) {
             Ok(mut client) => client
@@ -106,18 +113,14 @@ async fn beat(
         match answer {
             Ok(_) if !was_known => {
                 was_known = true;
-                tracing::info!(overlord = overlord_address, "joined the cluster");
+                tracing::info!(overlord = shown, "joined the cluster");
             }
             Ok(_) => {}
             Err(error) if was_known => {
                 was_known = false;
-                tracing::warn!(
-                    overlord = overlord_address,
-                    error,
-                    "lost the Overlord, will keep trying"
-                );
+                tracing::warn!(overlord = shown, error, "lost the Overlord, will keep trying");
             }
-            Err(error) => tracing::debug!(overlord = overlord_address, error, "no Overlord yet"),
+            Err(error) => tracing::debug!(overlord = shown, error, "no Overlord yet"),
         }
         let pause = if was_known { HEARTBEAT } else { HEARTBEAT / 5 };
         tokio::select! {
@@ -148,6 +151,7 @@ mod tests {
             "http://host:81"
         );
         assert!(advertised(None, "http://0.0.0.0:80").is_err());
+        assert!(advertised(Some("http://host:81"), "https://0.0.0.0:80").is_err());
         assert!(advertised(None, "http://[::]:80").is_err());
     }
 }

@@ -9,14 +9,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use sarsen_kernel::secret::without_userinfo;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::directory::{Directory, ETCD};
+use crate::access::CheckCaller;
+use crate::directory::{Directory, is_directory};
 use crate::leader::{Overlords, following};
 use crate::repeat::{CallFailed, LayeredChannel, once, repeating};
+use crate::tls::NodeTls;
 use crate::version::StampVersion;
 
 /// A channel whose calls carry our version, have a deadline and are repeated while the other side is away.
@@ -69,12 +72,23 @@ pub enum ConnectError {
     BadDirectory { address: String },
     #[error("nothing listens at `{address}` in this process")]
     NoListener { address: String },
+    #[error(
+        "`{address}` is not an address of a node that talks TLS, as this one does: expected https://HOST:PORT"
+    )]
+    Plain { address: String },
+    #[error(
+        "`{address}` is an address of a node that talks TLS: give this one --tls-cert, --tls-key and --tls-ca"
+    )]
+    NoTls { address: String },
+    #[error("TLS to `{address}`: {reason}")]
+    Tls { address: String, reason: String },
 }
 
 /// Makes channels, and remembers them: one connection per pair of processes.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     inner: Arc<Mutex<Inner>>,
+    tls: Option<Arc<NodeTls>>,
 }
 
 /// What a connection is used for.
@@ -88,7 +102,7 @@ enum Calls {
 
 /// Whether an address is that of several Overlords of which one leads.
 fn names_several(address: &str) -> bool {
-    address.contains(',') || address.starts_with(ETCD)
+    address.contains(',') || is_directory(address)
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +112,15 @@ struct Inner {
 }
 
 impl Network {
+    /// Connections to other processes, and theirs to this one, are TLS where it is given; those within this process are
+    /// pipes all the same.
+    pub fn with_tls(tls: Option<Arc<NodeTls>>) -> Self {
+        Network {
+            inner: Arc::default(),
+            tls,
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,9 +152,9 @@ impl Network {
 
     /// A channel to the Overlord that leads among several.
     fn leader(&self, addresses: &str) -> Result<LayeredChannel, ConnectError> {
-        let overlords = if addresses.starts_with(ETCD) {
+        let overlords = if is_directory(addresses) {
             let directory = Directory::parse(addresses).ok_or_else(|| ConnectError::BadDirectory {
-                address: addresses.to_owned(),
+                address: without_userinfo(addresses),
             })?;
             Overlords::Told(directory.watch_leader())
         } else {
@@ -139,11 +162,13 @@ impl Network {
             Overlords::Listed(addresses.filter(|address| !address.is_empty()).collect())
         };
         let inner = Arc::downgrade(&self.inner);
+        let tls = self.tls.clone();
         Ok(following(overlords, move |address| {
             let network = Network {
                 inner: inner
                     .upgrade()
                     .ok_or_else(|| CallFailed("this process ends".into()))?,
+                tls: tls.clone(),
             };
             network
                 .layered(address, Calls::Once)
@@ -171,39 +196,61 @@ impl Network {
         }
         let channel = match calls {
             Calls::Unary if names_several(address) => self.leader(address)?,
-            Calls::Unary => repeating(connect(&inner, address, &ChannelOptions::default())?),
-            Calls::Once => once(connect(&inner, address, &ChannelOptions::default())?),
-            Calls::Streams => once(connect(&inner, address, &ChannelOptions::streaming())?),
+            Calls::Unary => repeating(self.connect(&inner, address, &ChannelOptions::default())?),
+            Calls::Once => once(self.connect(&inner, address, &ChannelOptions::default())?),
+            Calls::Streams => once(self.connect(&inner, address, &ChannelOptions::streaming())?),
         };
         inner.channels.insert(key, channel.clone());
         Ok(channel)
     }
-}
 
-fn connect(inner: &Inner, address: &str, options: &ChannelOptions) -> Result<Channel, ConnectError> {
-    if !address.starts_with(IN_PROCESS) {
-        let endpoint = endpoint(address, options)?;
-        return Ok(endpoint.connect_lazy());
+    fn connect(
+        &self,
+        inner: &Inner,
+        address: &str,
+        options: &ChannelOptions,
+    ) -> Result<Channel, ConnectError> {
+        if !address.starts_with(IN_PROCESS) {
+            let endpoint = self.secured(endpoint(address, options)?, address)?;
+            return Ok(endpoint.connect_lazy());
+        }
+        let Some(listener) = inner.listeners.get(address).cloned() else {
+            return Err(ConnectError::NoListener {
+                address: address.to_owned(),
+            });
+        };
+        let endpoint = endpoint("http://in.process", options)?;
+        Ok(
+            endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+                let listener = listener.clone();
+                async move {
+                    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+                    listener
+                        .send(theirs)
+                        .await
+                        .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                    Ok::<_, io::Error>(TokioIo::new(ours))
+                }
+            })),
+        )
     }
-    let Some(listener) = inner.listeners.get(address).cloned() else {
-        return Err(ConnectError::NoListener {
-            address: address.to_owned(),
-        });
-    };
-    let endpoint = endpoint("http://in.process", options)?;
-    Ok(
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            let listener = listener.clone();
-            async move {
-                let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-                listener
-                    .send(theirs)
-                    .await
-                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                Ok::<_, io::Error>(TokioIo::new(ours))
-            }
-        })),
-    )
+
+    /// The endpoint with TLS where this network talks it; neither side can be talked into less.
+    fn secured(&self, endpoint: Endpoint, address: &str) -> Result<Endpoint, ConnectError> {
+        let address = || address.to_owned();
+        let is_tls = endpoint.uri().scheme_str() == Some("https");
+        match (&self.tls, is_tls) {
+            (None, false) => Ok(endpoint),
+            (None, true) => Err(ConnectError::NoTls { address: address() }),
+            (Some(_), false) => Err(ConnectError::Plain { address: address() }),
+            (Some(tls), true) => endpoint
+                .tls_config(tls.client.clone())
+                .map_err(|error| ConnectError::Tls {
+                    address: address(),
+                    reason: error.to_string(),
+                }),
+        }
+    }
 }
 
 /// Flow-control windows: a connection's is as large as several streams' together, so that one unread stream cannot
@@ -214,7 +261,7 @@ const CONNECTION_WINDOW: u32 = 256 << 20;
 fn endpoint(address: &str, options: &ChannelOptions) -> Result<Endpoint, ConnectError> {
     let endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|_| ConnectError::BadAddress {
-            address: address.to_owned(),
+            address: without_userinfo(address),
         })?
         .connect_timeout(options.connect_timeout)
         .concurrency_limit(options.concurrency)
@@ -244,7 +291,8 @@ pub fn server() -> tonic::transport::Server {
 /// Where a process takes calls.
 #[derive(Debug)]
 pub enum Binding {
-    Tcp(tokio::net::TcpListener),
+    /// With TLS where this network talks it.
+    Tcp(tokio::net::TcpListener, Option<Arc<NodeTls>>),
     Pipe(PipeListener),
 }
 
@@ -260,8 +308,9 @@ impl Network {
         }
         let listener = tokio::net::TcpListener::bind(address).await?;
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let address = format!("http://{host}:{}", listener.local_addr()?.port());
-        Ok((address, Binding::Tcp(listener)))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{host}:{}", listener.local_addr()?.port());
+        Ok((address, Binding::Tcp(listener, self.tls.clone())))
     }
 }
 
@@ -274,14 +323,26 @@ pub async fn serve(
     routes: tonic::service::Routes,
     shutdown: tokio_util::sync::CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let router = server().add_routes(routes);
     let done = async move { shutdown.cancelled().await };
+    let incoming = |listener| tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     match binding {
-        Binding::Tcp(listener) => {
-            let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-            router.serve_with_incoming_shutdown(incoming, done).await
+        Binding::Tcp(listener, Some(tls)) => {
+            let mut server = server().tls_config(tls.server.clone())?.layer(CheckCaller);
+            let router = server.add_routes(routes);
+            router
+                .serve_with_incoming_shutdown(incoming(listener), done)
+                .await
         }
-        Binding::Pipe(listener) => router.serve_with_incoming_shutdown(listener, done).await,
+        Binding::Tcp(listener, None) => {
+            let router = server().add_routes(routes);
+            router
+                .serve_with_incoming_shutdown(incoming(listener), done)
+                .await
+        }
+        Binding::Pipe(listener) => {
+            let router = server().add_routes(routes);
+            router.serve_with_incoming_shutdown(listener, done).await
+        }
     }
 }
 

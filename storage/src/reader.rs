@@ -25,7 +25,7 @@ use crate::StorageError;
 use crate::decompress::{Compression, MAGIC_BYTES};
 use crate::format::{FormatKind, InputFormat};
 use crate::signature::{DruidType, Signature};
-use crate::source::{InputSource, InputSplit, Opened, SourceContext, open};
+use crate::source::{InputSource, InputSplit, Opened, SourceContext, open, shown_url};
 
 /// What is read, and how.
 #[derive(Debug, Clone)]
@@ -60,11 +60,11 @@ impl ReadRequest {
     }
 
     /// File name for messages.
-    fn file(&self) -> &str {
+    fn file(&self) -> String {
         if self.split.location.is_empty() {
-            "inline data"
+            "inline data".to_owned()
         } else {
-            &self.split.location
+            shown_url(&self.split.location)
         }
     }
 
@@ -72,7 +72,7 @@ impl ReadRequest {
     fn path(&self) -> String {
         match &self.source {
             InputSource::Local(_) => format!("file:{}", self.split.location),
-            _ => self.file().to_owned(),
+            _ => self.file(),
         }
     }
 }
@@ -156,7 +156,6 @@ impl ParseErrors {
 
     fn record(&self, error: &StorageError) -> Result<(), StorageError> {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::debug!(?error, "a row cannot be parsed");
         let text = error.to_string();
         // The row that is one too many is no warning: it is the error.
         if let Ok(max) = u64::try_from(self.max)

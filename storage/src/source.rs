@@ -9,10 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use sarsen_kernel::secret::Secret;
+
 use crate::StorageError;
 use crate::format::InputFormat;
 
-pub use access::SourceContext;
+pub use access::{Lookup, Rules, SourceContext, shown_url};
 pub use open::{Opened, open};
 
 /// An input source.
@@ -34,7 +36,7 @@ pub enum LocalSource {
 pub struct HttpSource {
     pub uris: Vec<String>,
     pub username: Option<String>,
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     pub headers: Vec<(String, String)>,
     /// As the user wrote it.
     json: Value,
@@ -171,20 +173,18 @@ fn http(json: Value) -> Result<InputSource, StorageError> {
         return Err(StorageError::Spec("an http source needs [uris]".to_owned()));
     }
     for uri in &uris {
-        let parsed =
-            url::Url::parse(uri).map_err(|error| StorageError::Spec(format!("URI [{uri}]: {error}")))?;
+        let parsed = url::Url::parse(uri)
+            .map_err(|error| StorageError::Spec(format!("URI [{}]: {error}", shown_url(uri))))?;
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(StorageError::Spec(format!(
-                "URI [{uri}]: only http and https are supported"
+                "URI [{}]: only http and https are supported",
+                shown_url(uri)
             )));
         }
     }
     let password = match json.get("httpAuthenticationPassword") {
-        Some(Value::String(password)) => Some(password.clone()),
-        Some(Value::Object(provider)) => provider
-            .get("password")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        Some(Value::String(password)) => Some(Secret::new(password.clone())),
+        Some(Value::Object(provider)) => provider.get("password").and_then(Value::as_str).map(Secret::new),
         _ => None,
     };
     let headers = json
@@ -208,12 +208,25 @@ fn http(json: Value) -> Result<InputSource, StorageError> {
     }))
 }
 
+fn shown_urls(urls: &[String]) -> Vec<String> {
+    urls.iter().map(|url| shown_url(url)).collect()
+}
+
 impl InputSource {
     /// Druid's JSON with all secrets: for workers only.
     pub fn to_json(&self) -> String {
         match self {
             InputSource::Http(http) => http.json.to_string(),
             _ => self.to_redacted_json(),
+        }
+    }
+
+    /// Its `type` in Druid's JSON.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            InputSource::Local(_) => "local",
+            InputSource::Http(_) => "http",
+            InputSource::Inline { .. } => "inline",
         }
     }
 
@@ -235,7 +248,7 @@ impl InputSource {
             InputSource::Http(http) => format!(
                 "HttpInputSource{{uris=\"[{}]\", httpAuthenticationUsername={}, \
                  httpAuthenticationPasswordProvider={}, requestHeaders = {{{}}}}}",
-                http.uris.join(", "),
+                shown_urls(&http.uris).join(", "),
                 http.username.clone().unwrap_or_else(null),
                 http.password
                     .as_ref()
@@ -260,7 +273,7 @@ impl InputSource {
             InputSource::Http(http) => {
                 let mut shown = Map::new();
                 shown.insert("type".to_owned(), "http".into());
-                shown.insert("uris".to_owned(), http.uris.clone().into());
+                shown.insert("uris".to_owned(), shown_urls(&http.uris).into());
                 if let Some(name) = &http.username {
                     shown.insert("httpAuthenticationUsername".to_owned(), name.clone().into());
                 }
@@ -293,6 +306,17 @@ mod tests {
         assert!(source.to_json().contains("geheim"));
         assert!(!source.to_redacted_json().contains("geheim"));
         assert!(!format!("{source:?}").contains("geheim"));
+        assert!(!source.description().contains("geheim"));
+        let text = r#"{"type":"http","uris":["http://u:geheim@h/a"]}"#;
+        let source: InputSource = text.parse().unwrap();
+        assert!(source.to_json().contains("geheim"));
+        for shown in [
+            source.to_redacted_json(),
+            source.description(),
+            format!("{source:?}"),
+        ] {
+            assert!(!shown.contains("geheim"), "{shown}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::pull::Puller;
 use crate::row_checks::{NullBytes, RowLimits};
 use crate::shuffle::output::StoreMemory;
 use crate::shuffle::{BlockStore, ShuffleStore};
+use crate::ticket::TicketKey;
 
 /// One per process.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub struct TaskEnvironment {
     /// Bytes that it may use.
     memory_bytes: usize,
     pub settings: TaskSettings,
+    /// The query's.
+    pub ticket_key: TicketKey,
 }
 
 /// Share of a worker task's memory that finished outputs may hold; operators have the rest.
@@ -73,6 +76,7 @@ impl TaskEnvironment {
         worker: WorkerNumber,
         incarnation: Incarnation,
         settings: TaskSettings,
+        ticket_key: TicketKey,
     ) -> datafusion::common::Result<Arc<Self>> {
         let spill_dir = process
             .spill_dir
@@ -99,6 +103,7 @@ impl TaskEnvironment {
             spill_dir,
             memory_bytes,
             settings,
+            ticket_key,
         }))
     }
 
@@ -124,7 +129,7 @@ impl TaskEnvironment {
     /// Reads shuffled pieces, those of this process by reference.
     pub fn puller(&self) -> Puller {
         let local = (self.process.address.clone(), self.process.store.clone());
-        Puller::new(self.process.network.clone(), Some(local))
+        Puller::new(self.process.network.clone(), Some(local), self.ticket_key.clone())
     }
 }
 

@@ -51,10 +51,16 @@ impl ShuffleFlight {
             query_id: ticket.query_id.clone(),
             order: order.into(),
         };
-        let output = self.store.get(&key).ok_or_else(|| {
+        let held = self.store.get(&key).ok_or_else(|| {
             Status::not_found(format!("no output of {} of query {}", key.order, key.query_id))
         })?;
-        answer(&output, ticket)
+        if !held.ticket_key.signed(ticket) {
+            tracing::warn!(query = key.query_id, order = %key.order, "refused a ticket that the query's key has not signed");
+            return Err(Status::permission_denied(
+                "the ticket is not one of the query's own workers",
+            ));
+        }
+        answer(&held.output, ticket)
     }
 }
 
@@ -72,8 +78,9 @@ fn answer(output: &Output, ticket: &v1::PartitionTicket) -> Result<Vec<FlightDat
         .map(|run| run.blocks.as_slice())
         .unwrap_or_default();
     let first = usize::try_from(ticket.first_batch).unwrap_or(usize::MAX);
+    let max_bytes = u64::from(ticket.max_bytes.min(MAX_PULL_BYTES));
     for block in blocks.iter().skip(first) {
-        if sent > 0 && sent + block.bytes > u64::from(ticket.max_bytes) {
+        if sent > 0 && sent + block.bytes > max_bytes {
             break;
         }
         let frame = block
@@ -112,9 +119,8 @@ impl FlightService for ShuffleFlight {
     type ListActionsStream = Answer<ActionType>;
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let mut ticket = v1::PartitionTicket::decode(request.into_inner().ticket)
+        let ticket = v1::PartitionTicket::decode(request.into_inner().ticket)
             .map_err(|error| Status::invalid_argument(format!("not a partition ticket: {error}")))?;
-        ticket.max_bytes = ticket.max_bytes.min(MAX_PULL_BYTES);
         let this = self.clone();
         let messages = tokio::task::spawn_blocking(move || this.pull(&ticket))
             .await
@@ -184,7 +190,8 @@ mod tests {
     use crate::shuffle::frames::{self, Frame};
     use crate::shuffle::output::StoreMemory;
     use crate::shuffle::tests::batch;
-    use crate::shuffle::{BlockStore, PartitionData};
+    use crate::shuffle::{BlockStore, Held, PartitionData};
+    use crate::ticket::TicketKey;
 
     /// Blocks of 500 rows in one run.
     fn output(folder: &std::path::Path, memory_bytes: usize) -> Output {
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_answers_eight_megabytes_at_the_most() {
+    async fn a_call_answers_eight_megabytes_at_the_most_and_only_to_the_querys_own() {
         let folder = tempfile::tempdir().unwrap();
         let memory = StoreMemory::new(usize::MAX, u64::MAX);
         let store = BlockStore::new(memory, folder.path().join("f"), Arc::default());
@@ -274,31 +281,67 @@ mod tests {
         };
         let outputs = ShuffleStore::default();
         let order = v1::WorkOrderRef::default();
+        let (ticket_key, other_key) = (TicketKey::random().unwrap(), TicketKey::random().unwrap());
         let key = OutputKey {
             query_id: "q".to_owned(),
             order: (&order).into(),
         };
-        outputs.insert(key, Arc::new(output));
-        let service = ShuffleFlight::new(outputs, Arc::default());
+        let output = Arc::new(output);
+        let held = Held {
+            output: Arc::clone(&output),
+            ticket_key: ticket_key.clone(),
+        };
+        outputs.insert(key.clone(), held);
+        let of_other_query = Held {
+            output,
+            ticket_key: other_key.clone(),
+        };
+        let other = OutputKey {
+            query_id: "other".to_owned(),
+            ..key.clone()
+        };
+        outputs.insert(other, of_other_query);
+        let service = ShuffleFlight::new(outputs.clone(), Arc::default());
         let ticket = v1::PartitionTicket {
             query_id: "q".to_owned(),
             producer: Some(order),
             max_bytes: u32::MAX,
             ..Default::default()
         };
-        let ticket = Ticket {
-            ticket: ticket.encode_to_vec().into(),
+        let ask = async |ticket: v1::PartitionTicket| {
+            let ticket = Ticket {
+                ticket: ticket.encode_to_vec().into(),
+            };
+            service
+                .do_get(Request::new(ticket))
+                .await
+                .map(Response::into_inner)
         };
-        let answered = service.do_get(Request::new(ticket)).await.unwrap().into_inner();
+        let code = |answered: Result<_, Status>| answered.map(|_| ()).unwrap_err().code();
+        let signed = ticket_key.sign(ticket.clone());
+        let answered = ask(signed.clone()).await.unwrap();
         let messages: Vec<_> = futures::StreamExt::collect(answered).await;
         let batches = messages.len() as u64 - 1;
         assert!(
             batches > 1 && batches * block_bytes <= u64::from(MAX_PULL_BYTES),
             "{batches} of {block_bytes} bytes"
         );
-        let unknown = Ticket {
-            ticket: v1::PartitionTicket::default().encode_to_vec().into(),
+        // Guessed, of another query, replayed for another query, and after the query's end.
+        assert_eq!(code(ask(ticket.clone()).await), tonic::Code::PermissionDenied);
+        assert_eq!(
+            code(ask(other_key.sign(ticket)).await),
+            tonic::Code::PermissionDenied
+        );
+        let replayed = v1::PartitionTicket {
+            query_id: "other".to_owned(),
+            ..signed.clone()
         };
-        assert!(service.do_get(Request::new(unknown)).await.is_err());
+        assert_eq!(code(ask(replayed).await), tonic::Code::PermissionDenied);
+        outputs.remove(&key);
+        assert_eq!(code(ask(signed).await), tonic::Code::NotFound);
+        assert_eq!(
+            code(ask(v1::PartitionTicket::default()).await),
+            tonic::Code::InvalidArgument
+        );
     }
 }

@@ -21,6 +21,7 @@ mod service;
 pub mod shuffle;
 pub mod storage_fault;
 mod task;
+pub mod ticket;
 
 pub use options::{MemorySize, Options};
 pub use service::{Started, WorkerError, run, start};

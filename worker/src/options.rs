@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen worker`.
 #[derive(Debug, Clone, Args)]
@@ -12,7 +13,12 @@ pub struct Options {
     #[arg(long, env = "SARSEN_DATA_DIR", default_value = "./sarsen-data")]
     pub data_dir: PathBuf,
     /// Address of the Overlord.
-    #[arg(long, env = "SARSEN_OVERLORD", default_value = "http://127.0.0.1:8081")]
+    #[arg(
+        long,
+        env = "SARSEN_OVERLORD",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8081"
+    )]
     pub overlord: String,
     /// Where gRPC and Flight listen; others reach this process here unless it is told otherwise.
     #[arg(long, env = "SARSEN_GRPC_ADDR", default_value = "127.0.0.1:8091")]
@@ -41,6 +47,8 @@ pub struct Options {
     /// Seconds that running tasks have to end after SIGTERM.
     #[arg(long, env = "SARSEN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 impl Options {

@@ -20,6 +20,7 @@ use sarsen_proto::v1;
 use crate::flight::{MAX_MESSAGE_BYTES, MAX_PULL_BYTES};
 use crate::shuffle::frames::{self, Frame};
 use crate::shuffle::{Output, OutputKey, ShuffleStore};
+use crate::ticket::TicketKey;
 
 /// The output of `producer` is not where it should be.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,14 +64,20 @@ pub struct Puller {
     network: Network,
     /// This process's own address and store, when it has one.
     local: Option<(String, ShuffleStore)>,
+    /// The query's.
+    ticket_key: TicketKey,
 }
 
 /// How often a pull is repeated after the connection broke.
 const PULL_ATTEMPTS: u32 = 4;
 
 impl Puller {
-    pub fn new(network: Network, local: Option<(String, ShuffleStore)>) -> Self {
-        Puller { network, local }
+    pub fn new(network: Network, local: Option<(String, ShuffleStore)>, ticket_key: TicketKey) -> Self {
+        Puller {
+            network,
+            local,
+            ticket_key,
+        }
     }
 
     /// One stream per run of the piece.
@@ -89,10 +96,10 @@ impl Puller {
                     query_id: piece.query_id.clone(),
                     order: piece.producer,
                 };
-                let output = store
+                let held = store
                     .get(&key)
                     .ok_or_else(|| unavailable(&piece, "this process has no such output"))?;
-                Ok(local_streams(&output, &piece, &schema, &counters))
+                Ok(local_streams(&held.output, &piece, &schema, &counters))
             }
             _ => self.remote_streams(piece, schema, counters).await,
         }
@@ -125,14 +132,15 @@ impl Puller {
     }
 
     async fn pull(&self, piece: &Piece, run: u32, first_batch: u64, schema: &SchemaRef) -> Result<Pulled> {
-        let ticket = v1::PartitionTicket {
+        let ticket = self.ticket_key.sign(v1::PartitionTicket {
             query_id: piece.query_id.clone(),
             producer: Some(piece.producer.into()),
             partition: piece.partition.0,
             run,
             first_batch,
             max_bytes: MAX_PULL_BYTES,
-        };
+            signature: Default::default(),
+        });
         let ticket = Ticket {
             ticket: ticket.encode_to_vec().into(),
         };

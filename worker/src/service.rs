@@ -30,6 +30,7 @@ use crate::observed::Watched;
 use crate::options::Options;
 use crate::shuffle::ShuffleStore;
 use crate::task::{TaskHandle, TaskMessage};
+use crate::ticket::TicketKey;
 
 /// Why a worker process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +265,12 @@ impl WorkerService {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Status::failed_precondition("this worker is shutting down"));
         }
+        // It names a folder.
+        if attach.query_id.contains(['/', '\0']) {
+            return Err(Status::invalid_argument("a query id names no path"));
+        }
+        let ticket_key = TicketKey::from_bytes(&attach.ticket_key)
+            .ok_or_else(|| Status::invalid_argument("Attach lacks the query's ticket key"))?;
         let settings = TaskSettings::parse(&attach.context_json);
         let environment = TaskEnvironment::new(
             Arc::clone(&self.process),
@@ -271,6 +278,7 @@ impl WorkerService {
             key.1,
             key.2,
             settings,
+            ticket_key,
         )
         .map_err(|error| Status::internal(error.to_string()))?;
         let (handle, task) = crate::task::create(environment, attach.epoch, self.stop.child_token());

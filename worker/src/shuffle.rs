@@ -14,4 +14,4 @@ pub mod writers;
 pub(crate) mod tests;
 
 pub use output::{Block, BlockStore, Output, PartitionData, Run};
-pub use store::{OutputKey, ShuffleStore};
+pub use store::{Held, OutputKey, ShuffleStore};

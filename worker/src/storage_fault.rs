@@ -6,14 +6,10 @@ use sarsen_storage::StorageError;
 /// The fault for a storage error; its message names the file or URL.
 pub fn fault_of(error: &StorageError) -> Fault {
     match error {
-        StorageError::TooManyBadRows { max, last } if *max == 0 => {
-            // Without any tolerance the row itself is the better message than the count.
-            tracing::debug!(last, "the first row that does not parse ends the query");
-            Fault::TooManyWarnings {
-                max_warnings: 1,
-                root_error_code: "CannotParseExternalData".to_owned(),
-            }
-        }
+        StorageError::TooManyBadRows { max, .. } if *max == 0 => Fault::TooManyWarnings {
+            max_warnings: 1,
+            root_error_code: "CannotParseExternalData".to_owned(),
+        },
         StorageError::TooManyBadRows { max, .. } => Fault::TooManyWarnings {
             max_warnings: *max,
             root_error_code: "CannotParseExternalData".to_owned(),

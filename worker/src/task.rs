@@ -24,7 +24,7 @@ use crate::cpu::thread_cpu_ns;
 use crate::environment::TaskEnvironment;
 use crate::error::{RunError, classify};
 use crate::run::{self, Outcome, Uncut, WrittenSegment};
-use crate::shuffle::{Output, OutputKey};
+use crate::shuffle::{Held, Output, OutputKey};
 
 /// Time between two reports of counters.
 const COUNTERS_EVERY: Duration = Duration::from_millis(250);
@@ -406,10 +406,11 @@ impl Task {
         if let Some(state) = self.orders.get_mut(&id) {
             state.counters.finish(sizes.clone());
         }
-        self.environment
-            .process
-            .store
-            .insert(self.key(id), Arc::new(output));
+        let held = Held {
+            output: Arc::new(output),
+            ticket_key: self.environment.ticket_key.clone(),
+        };
+        self.environment.process.store.insert(self.key(id), held);
         self.event(WorkerEvent::OutputWritten { order: id, sizes }).await;
     }
 

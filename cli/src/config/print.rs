@@ -35,7 +35,7 @@ fn line_of(role: &str, argument: &Arg, matches: &ArgMatches, file: Option<&Setti
     let name = argument.get_long().unwrap_or_default();
     let values: Vec<String> = raw_values(matches, argument)
         .iter()
-        .map(|value| masked(value))
+        .map(|value| shown(argument, value))
         .collect();
     let source = match matches.value_source(argument.get_id().as_str()) {
         Some(ValueSource::CommandLine) => "flag".to_owned(),
@@ -79,16 +79,26 @@ fn quoted(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 
+/// A setting's value without what is secret of it: a password, unless it is the name of a file that holds it.
+fn shown(argument: &Arg, value: &str) -> String {
+    if argument.get_id() == "initial_admin_password" && !value.starts_with('@') {
+        return "******".to_owned();
+    }
+    masked(value)
+}
+
 /// A URL without its password.
 fn masked(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else {
         return value.to_owned();
     };
-    match rest
-        .split_once('@')
-        .and_then(|(login, rest)| Some((login.split_once(':')?.0, rest)))
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (place, path) = rest.split_at(end);
+    match place
+        .rsplit_once('@')
+        .and_then(|(login, host)| Some((login.split_once(':')?.0, host)))
     {
-        Some((user, rest)) => format!("{scheme}://{user}:******@{rest}"),
+        Some((user, host)) => format!("{scheme}://{user}:******@{host}{path}"),
         None => value.to_owned(),
     }
 }
@@ -100,6 +110,7 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         assert_eq!(masked("postgres://u:p@h/d"), "postgres://u:******@h/d");
+        assert_eq!(masked("etcd://u:p@q@h:1/d"), "etcd://u:******@h:1/d");
         assert_eq!(masked("http://h:80/x@y"), "http://h:80/x@y");
         assert_eq!(masked("/a:b@c"), "/a:b@c");
     }

@@ -114,6 +114,10 @@ impl Api {
             .timeout(PATIENCE)
             .build()
             .unwrap();
+        Api::with(http, url)
+    }
+
+    pub fn with(http: reqwest::blocking::Client, url: String) -> Self {
         Api { http, url }
     }
 

@@ -19,3 +19,4 @@ mod oracle;
 mod page;
 mod processes;
 mod scenarios;
+mod security;

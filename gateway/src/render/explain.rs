@@ -33,12 +33,9 @@ fn resources(planned: &Planned) -> Value {
     let mut named: Vec<(&str, &str)> = planned
         .resources
         .iter()
-        .map(|resource| {
-            let kind = match resource.kind {
-                ResourceKind::Datasource => "DATASOURCE",
-                ResourceKind::External => "EXTERNAL",
-            };
-            (resource.name.as_str(), kind)
+        .map(|resource| match resource.kind {
+            ResourceKind::Datasource => (resource.name.as_str(), "DATASOURCE"),
+            ResourceKind::External => ("EXTERNAL", "EXTERNAL"),
         })
         .collect();
     named.sort_unstable();

@@ -4,8 +4,8 @@ use sarsen_kernel::query::{ColumnDescriptor, InputDescriptor, QueryKind, StageIn
 use sarsen_planner::Planned;
 use serde_json::{Map, Value, json};
 
-use super::iso;
 use super::stages::{ETERNITY, data_source, granularity, interval};
+use super::{iso, redact};
 use crate::request::SqlRequest;
 
 /// Rows that a worker of Druid's holds before it persists; here nothing but a number that clients look for.
@@ -17,7 +17,13 @@ pub fn task_context() -> Value {
 }
 
 /// The payload at submission.
-pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, planned: &Planned) -> Value {
+pub fn payload(
+    user: &str,
+    request: &SqlRequest,
+    query_id: &str,
+    statement_time_ms: i64,
+    planned: &Planned,
+) -> Value {
     let task_id = format!("query-{query_id}");
     let columns = &planned.outputs;
     let context = sql_context(planned, &request.context, query_id);
@@ -38,14 +44,14 @@ pub fn payload(request: &SqlRequest, query_id: &str, statement_time_ms: i64, pla
     put(
         "spec",
         json!({
-            "query": query(planned, &native_context(&context, statement_time_ms)),
+            "query": query(planned, &native_context(user, &context, statement_time_ms)),
             "columnMappings": column_mappings(planned),
             "destination": destination(planned),
             "assignmentStrategy": assignment,
             "tuningConfig": tuning_config(planned, &context, rows_per_segment),
         }),
     );
-    put("sqlQuery", json!(redacted(&request.query)));
+    put("sqlQuery", json!(redact::statement(&request.query)));
     put("sqlQueryContext", Value::Object(context));
     put(
         "sqlResultsContext",
@@ -114,10 +120,10 @@ pub fn replaced(intervals: &[(i64, i64)]) -> String {
 }
 
 /// The context of Druid's native query: the user's, with the defaults that Druid adds.
-fn native_context(context: &Map<String, Value>, statement_time_ms: i64) -> Map<String, Value> {
+fn native_context(user: &str, context: &Map<String, Value>, statement_time_ms: i64) -> Map<String, Value> {
     let lenient = context.get("mode").and_then(Value::as_str) == Some("nonStrict");
     let mut native = Map::from_iter([
-        ("__user".to_owned(), json!("allowAll")),
+        ("__user".to_owned(), json!(user)),
         ("finalize".to_owned(), json!(true)),
         (
             "maxParseExceptions".to_owned(),
@@ -237,48 +243,4 @@ fn destination(planned: &Planned) -> Value {
         json!({ "type": "segmentGeneration" }),
     );
     Value::Object(destination)
-}
-
-/// The statement with the passwords of EXTERN sources masked: any text value of a key that names a secret.
-fn redacted(sql: &str) -> String {
-    const SECRET_KEYS: [&str; 4] = [
-        "\"httpAuthenticationPassword\"",
-        "\"secretAccessKey\"",
-        "\"password\"",
-        "\"key\"",
-    ];
-    let mut text = sql.to_owned();
-    for key in SECRET_KEYS {
-        let mut from = 0;
-        while let Some(found) = text.get(from..).and_then(|rest| rest.find(key)) {
-            let after = from + found + key.len();
-            from = after;
-            let Some(rest) = text.get(after..) else { break };
-            let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else {
-                continue;
-            };
-            let Some(inner) = value.strip_prefix('"') else {
-                continue;
-            };
-            let start = text.len() - inner.len();
-            let Some(length) = inner.find('"') else { continue };
-            text.replace_range(start..start + length, "<masked>");
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::redacted;
-
-    #[test]
-    fn passwords_of_sources_are_masked() {
-        let sql = r#"EXTERN('{"type":"http","httpAuthenticationPassword" : "geheim","uris":[]}')"#;
-        assert_eq!(
-            redacted(sql),
-            r#"EXTERN('{"type":"http","httpAuthenticationPassword" : "<masked>","uris":[]}')"#
-        );
-        assert_eq!(redacted("SELECT 1"), "SELECT 1");
-    }
 }

@@ -1,5 +1,6 @@
 //! The cluster as a whole.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,6 +8,7 @@ use sarsen_proto::v1;
 use sarsen_proto::version::VERSION;
 use serde_json::{Value, json};
 
+use crate::auth::Identity;
 use crate::error::{ApiError, json_response};
 use crate::service::App;
 
@@ -53,8 +55,11 @@ pub async fn self_discovered() -> Response {
     json_response(StatusCode::OK, &json!({ "selfDiscovered": true }))
 }
 
-/// Names of the datasources.
-pub async fn datasources(State(app): State<App>) -> Result<Response, ApiError> {
+/// Names of the datasources that may be read.
+pub async fn datasources(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, ApiError> {
     let catalog = app
         .overlord()?
         .get_catalog(v1::CatalogRequest {
@@ -66,6 +71,7 @@ pub async fn datasources(State(app): State<App>) -> Result<Response, ApiError> {
         .into_inner()
         .tables
         .into_iter()
+        .filter(|table| identity.can_read_datasource(&table.datasource))
         .map(|table| json!(table.datasource))
         .collect();
     Ok(json_response(StatusCode::OK, &Value::Array(names)))

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use sarsen_kernel::report::QueryReport;
 use sarsen_proto::{from_kernel, v1};
 
+use crate::auth::{Access, Identity};
 use crate::error::{ApiError, json_response};
 use crate::render::report::fault_of_task;
 use crate::render::{errors, explain, results};
@@ -36,14 +38,23 @@ impl Drop for CancelOnDrop {
             return;
         };
         tokio::spawn(async move {
-            let _ = overlord.shutdown_task(v1::TaskRequest { task_id }).await;
+            let request = v1::ShutdownTaskRequest {
+                task_id,
+                caller: None,
+            };
+            let _ = overlord.shutdown_task(request).await;
         });
     }
 }
 
-pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub async fn query(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let answered = answered(app, &headers, &body).await;
+    let answered = answered(app, &identity, &headers, &body).await;
     let success = if answered.is_ok() { "true" } else { "false" };
     metrics::histogram!("druid_sqlQuery_time", "success" => success).record(started.elapsed());
     let name = if answered.is_ok() {
@@ -55,7 +66,12 @@ pub async fn query(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     answered
 }
 
-async fn answered(app: App, headers: &HeaderMap, body: &Bytes) -> Result<Response, ApiError> {
+async fn answered(
+    app: App,
+    identity: &Identity,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
     let request = SqlRequest::read(headers, body)?;
     let shape = results::Shape {
         format: request.result_format,
@@ -65,7 +81,7 @@ async fn answered(app: App, headers: &HeaderMap, body: &Bytes) -> Result<Respons
         style: results::Style::of_context(&request.context, results::Times::Iso),
     };
     let context = request.context.clone();
-    let submission = prepare(&app, request, Endpoint::Sql).await?;
+    let submission = prepare(&app, identity, request, Endpoint::Sql).await?;
     if let Some(found) = &submission.planned.explain {
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
@@ -76,6 +92,7 @@ async fn answered(app: App, headers: &HeaderMap, body: &Bytes) -> Result<Respons
     let submitted = overlord
         .submit_task(v1::SubmitTaskRequest {
             spec: Some(submission.spec),
+            caller: Some(identity.caller()),
         })
         .await;
     let task_id = submitted.map_err(refused)?.into_inner().task_id;
@@ -132,9 +149,26 @@ fn answer(report: &v1::Report, shape: &results::Shape, query_id: &str) -> Result
 }
 
 /// `DELETE /druid/v2/sql/{id}`
-pub async fn cancel(State(app): State<App>, Path(query_id): Path<String>) -> Result<Response, ApiError> {
+pub async fn cancel(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(query_id): Path<String>,
+) -> Result<Response, ApiError> {
     let task_id = format!("query-{query_id}");
-    let status = match app.overlord()?.shutdown_task(v1::TaskRequest { task_id }).await {
+    let mut overlord = app.overlord()?;
+    let request = v1::TaskRequest {
+        task_id: task_id.clone(),
+    };
+    match overlord.get_task(request).await {
+        Ok(task) => identity.may_task(task.get_ref(), Access::Write)?,
+        Err(status) if status.code() == tonic::Code::NotFound => {}
+        Err(status) => return Err(ApiError::of_status(&status, &query_id)),
+    }
+    let request = v1::ShutdownTaskRequest {
+        task_id,
+        caller: Some(identity.caller()),
+    };
+    let status = match overlord.shutdown_task(request).await {
         Ok(_) => StatusCode::ACCEPTED,
         Err(status) if status.code() == tonic::Code::NotFound => StatusCode::NOT_FOUND,
         Err(status) => return Err(ApiError::of_status(&status, &query_id)),

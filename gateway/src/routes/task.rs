@@ -1,5 +1,6 @@
 //! `/druid/v2/sql/task`: statements as tasks.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -7,6 +8,7 @@ use axum::response::Response;
 use sarsen_proto::v1;
 use serde_json::json;
 
+use crate::auth::Identity;
 use crate::error::{ApiError, json_response};
 use crate::render::explain;
 use crate::request::SqlRequest;
@@ -14,10 +16,15 @@ use crate::service::App;
 use crate::submission::{Endpoint, prepare};
 
 /// Answers once the task is kept: 202 with its id. EXPLAIN is answered at once.
-pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub async fn submit(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let request = SqlRequest::read(&headers, &body)?;
     let context = request.context.clone();
-    let submission = prepare(&app, request, Endpoint::Task).await?;
+    let submission = prepare(&app, &identity, request, Endpoint::Task).await?;
     if let Some(found) = &submission.planned.explain {
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
@@ -26,6 +33,7 @@ pub async fn submit(State(app): State<App>, headers: HeaderMap, body: Bytes) -> 
     let reply = overlord
         .submit_task(v1::SubmitTaskRequest {
             spec: Some(submission.spec),
+            caller: Some(identity.caller()),
         })
         .await
         .map_err(|status| ApiError::of_status(&status, &submission.query_id))?

@@ -1,5 +1,6 @@
 //! `/druid/indexer/v1/task…`: how tasks stand.
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,11 +8,13 @@ use sarsen_proto::v1;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::auth::{Access, Identity, Resource};
 use crate::error::{ApiError, json_response, text_response};
 use crate::render::{report, status as render};
 use crate::service::App;
 
-async fn find(app: &App, task_id: &str) -> Result<v1::Task, ApiError> {
+/// The task, if it is one that may be looked at, or ended.
+async fn find(app: &App, identity: &Identity, access: Access, task_id: &str) -> Result<v1::Task, ApiError> {
     let request = v1::TaskRequest {
         task_id: task_id.to_owned(),
     };
@@ -19,12 +22,18 @@ async fn find(app: &App, task_id: &str) -> Result<v1::Task, ApiError> {
         .overlord()?
         .get_task(request)
         .await
-        .map_err(|status| ApiError::of_status(&status, task_id))?;
-    Ok(task.into_inner())
+        .map_err(|status| ApiError::of_status(&status, task_id))?
+        .into_inner();
+    identity.may_task(&task, access)?;
+    Ok(task)
 }
 
-pub async fn payload(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let task = find(&app, &task_id).await?;
+pub async fn payload(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(task_id): Path<String>,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &identity, Access::Read, &task_id).await?;
     let payload = task.spec.map(|spec| spec.payload_json).unwrap_or_default();
     let payload: Value = serde_json::from_str(&payload).map_err(|error| ApiError::Internal {
         message: error.to_string(),
@@ -35,21 +44,31 @@ pub async fn payload(State(app): State<App>, Path(task_id): Path<String>) -> Res
     ))
 }
 
-pub async fn status(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let task = find(&app, &task_id).await?;
+pub async fn status(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(task_id): Path<String>,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &identity, Access::Read, &task_id).await?;
     Ok(json_response(
         StatusCode::OK,
         &json!({ "task": task_id, "status": render::status(&task) }),
     ))
 }
 
-pub async fn reports(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
+pub async fn reports(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(task_id): Path<String>,
+) -> Result<Response, ApiError> {
+    // Whoever may not look at a task has no report of it, however it stands.
+    let task = find(&app, &identity, Access::Read, &task_id).await?;
     let found = get_report(&app, &task_id).await?;
     let body = if found.report.is_some() {
         report::report(&task_id, &found)
     } else {
         // No controller tells: the task waits for one, has lost it, or has ended between two questions.
-        let task = find(&app, &task_id).await?;
+        let task = find(&app, &identity, Access::Read, &task.task_id).await?;
         let now = get_report(&app, &task_id).await?;
         if now.report.is_some() {
             report::report(&task_id, &now)
@@ -76,8 +95,12 @@ async fn get_report(app: &App, task_id: &str) -> Result<v1::Report, ApiError> {
 }
 
 /// The controller's log is its process' own; what a task has to say is in its report.
-pub async fn log(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let task = find(&app, &task_id).await?;
+pub async fn log(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(task_id): Path<String>,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &identity, Access::Read, &task_id).await?;
     let mut lines = format!(
         "task {task_id} on datasource {}: {}\n",
         task.datasource,
@@ -92,9 +115,15 @@ pub async fn log(State(app): State<App>, Path(task_id): Path<String>) -> Result<
     Ok(text_response(StatusCode::OK, lines))
 }
 
-pub async fn shutdown(State(app): State<App>, Path(task_id): Path<String>) -> Result<Response, ApiError> {
-    let request = v1::TaskRequest {
+pub async fn shutdown(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(task_id): Path<String>,
+) -> Result<Response, ApiError> {
+    find(&app, &identity, Access::Write, &task_id).await?;
+    let request = v1::ShutdownTaskRequest {
         task_id: task_id.clone(),
+        caller: Some(identity.caller()),
     };
     app.overlord()?
         .shutdown_task(request)
@@ -114,7 +143,11 @@ pub struct Filters {
     kind: Option<String>,
 }
 
-pub async fn list(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Query(filters): Query<Filters>,
+) -> Result<Response, ApiError> {
     let states = match filters.state.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("") => Vec::new(),
         Some("pending") => vec![],
@@ -143,26 +176,55 @@ pub async fn list(State(app): State<App>, Query(filters): Query<Filters>) -> Res
     if none {
         return Ok(json_response(StatusCode::OK, &json!([])));
     }
-    answer(&app, states, filters).await
+    answer(&app, &identity, states, filters).await
 }
 
 pub async fn pending() -> Response {
     json_response(StatusCode::OK, &json!([]))
 }
 
-pub async fn running(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
-    answer(&app, vec![v1::TaskState::Running], filters).await
+pub async fn running(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Query(filters): Query<Filters>,
+) -> Result<Response, ApiError> {
+    answer(&app, &identity, vec![v1::TaskState::Running], filters).await
 }
 
-pub async fn waiting(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
-    answer(&app, vec![v1::TaskState::Pending], filters).await
+pub async fn waiting(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Query(filters): Query<Filters>,
+) -> Result<Response, ApiError> {
+    answer(&app, &identity, vec![v1::TaskState::Pending], filters).await
 }
 
-pub async fn complete(State(app): State<App>, Query(filters): Query<Filters>) -> Result<Response, ApiError> {
-    answer(&app, vec![v1::TaskState::Success, v1::TaskState::Failed], filters).await
+pub async fn complete(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Query(filters): Query<Filters>,
+) -> Result<Response, ApiError> {
+    answer(
+        &app,
+        &identity,
+        vec![v1::TaskState::Success, v1::TaskState::Failed],
+        filters,
+    )
+    .await
 }
 
-async fn answer(app: &App, states: Vec<v1::TaskState>, filters: Filters) -> Result<Response, ApiError> {
+/// Tasks of the datasources that may be read.
+async fn answer(
+    app: &App,
+    identity: &Identity,
+    states: Vec<v1::TaskState>,
+    filters: Filters,
+) -> Result<Response, ApiError> {
+    if let Some(datasource) = &filters.datasource {
+        identity
+            .may(&Resource::Datasource(datasource.clone()), Access::Read)
+            .map_err(ApiError::in_words)?;
+    }
     let request = v1::ListTasksRequest {
         states: states.into_iter().map(i32::from).collect(),
         datasource: filters.datasource.unwrap_or_default(),
@@ -174,6 +236,10 @@ async fn answer(app: &App, states: Vec<v1::TaskState>, filters: Filters) -> Resu
         .list_tasks(request)
         .await
         .map_err(|status| ApiError::of_status(&status, ""))?;
-    let tasks: Vec<Value> = tasks.into_inner().tasks.iter().map(render::status).collect();
+    let tasks = tasks.into_inner().tasks;
+    let readable = tasks
+        .iter()
+        .filter(|task| identity.can_read_datasource(&task.datasource));
+    let tasks: Vec<Value> = readable.map(render::status).collect();
     Ok(json_response(StatusCode::OK, &Value::Array(tasks)))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sarsen_proto::v1;
 
+use crate::audit;
 use crate::error::RequestError;
 use crate::ids::TaskId;
 use crate::metadata::TaskEnd;
@@ -48,7 +49,7 @@ impl Overlord {
             duration_ms: request.duration_ms,
             error: request.error_message,
         };
-        tracing::info!(task = %id, ?state, duration_ms = end.duration_ms, error = end.error, "task ended");
+        tracing::info!(task = %id, ?state, duration_ms = end.duration_ms, code = audit::code(&end.error), "task ended");
         if spec.synchronous {
             let forget_at = Instant::now() + SYNCHRONOUS_KEPT;
             self.settle(
@@ -66,6 +67,12 @@ impl Overlord {
             return self.completed_before(&id, request.epoch).await;
         }
         count_end(&spec.datasource, &end);
+        let result = if request.success {
+            "SUCCESS"
+        } else {
+            audit::code(&end.error)
+        };
+        self.audit.task("end", &spec, None, result);
         self.settle(&id, None);
         Ok(v1::Empty {})
     }

@@ -123,6 +123,12 @@ impl Overlord {
                 .increment(rows);
             metrics::counter!("druid_ingest_segments_count", "dataSource" => datasource)
                 .increment(u64::try_from(segments).unwrap_or(u64::MAX));
+            self.audit.task(
+                "publish",
+                &spec,
+                None,
+                &format!("{segments} segments, version {version}"),
+            );
         }
         Ok(reply(published))
     }

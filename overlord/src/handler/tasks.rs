@@ -48,6 +48,7 @@ impl Overlord {
         if spec.query_id.is_empty() {
             return Err(RequestError::Invalid("a task spec has a query id".to_owned()));
         }
+        let caller = request.caller;
         let id = TaskId::of_query(&spec.query_id);
         let reply = |state: v1::TaskState| v1::SubmitTaskReply {
             task_id: id.as_str().to_owned(),
@@ -73,6 +74,7 @@ impl Overlord {
                 Known::New(order) => {
                     self.tell_preempted();
                     self.write_new(&id, order.as_ref().as_ref()).await?;
+                    self.audit.task("submit", &spec, caller.as_ref(), "accepted");
                     let state = if order.is_some() {
                         v1::TaskState::Running
                     } else {
@@ -232,7 +234,12 @@ impl Overlord {
         })
     }
 
-    pub(crate) async fn shutdown_task(self: Arc<Self>, task_id: String) -> Result<v1::Empty, RequestError> {
+    pub(crate) async fn shutdown_task(
+        self: Arc<Self>,
+        request: v1::ShutdownTaskRequest,
+    ) -> Result<v1::Empty, RequestError> {
+        let v1::ShutdownTaskRequest { task_id, caller } = request;
+
         enum Next {
             Fail,
             Tell(String),
@@ -243,6 +250,8 @@ impl Overlord {
             let mut state = self.state();
             match state.tasks.get_mut(&id) {
                 Some(entry) => {
+                    self.audit
+                        .task("shutdown", &entry.spec, caller.as_ref(), "accepted");
                     entry.canceled = true;
                     match &entry.phase {
                         Phase::Waiting if entry.persisted => {

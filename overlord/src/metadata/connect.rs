@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sarsen_kernel::secret::Secret;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Executor};
 
@@ -17,14 +18,14 @@ pub enum MetadataUrl {
     /// A file, which is made when it is not there.
     Sqlite(PathBuf),
     /// `postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?…]`; the database must be there, the tables need not.
-    Postgres(String),
+    Postgres(Secret),
 }
 
 impl MetadataUrl {
     /// Reads `sqlite:PATH` or `postgres://…`.
     pub fn parse(url: &str) -> Option<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Some(MetadataUrl::Postgres(url.to_owned()));
+            return Some(MetadataUrl::Postgres(Secret::new(url)));
         }
         let path = url
             .strip_prefix("sqlite://")
@@ -39,7 +40,8 @@ impl std::fmt::Display for MetadataUrl {
         match self {
             MetadataUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             MetadataUrl::Postgres(url) => {
-                let place = url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place);
+                let url = url.expose();
+                let place = url.rsplit_once('@').map_or(url, |(_, place)| place);
                 let place = place.split_once("://").map_or(place, |(_, place)| place);
                 write!(f, "postgres://{}", place.split('?').next().unwrap_or(place))
             }
@@ -79,7 +81,7 @@ impl Store {
                 (Dialect::Sqlite, writer, reader)
             }
             MetadataUrl::Postgres(url) => {
-                let pool = postgres(url, connections).await?;
+                let pool = postgres(url.expose(), connections).await?;
                 schema::bring_up_to_date(&pool, Dialect::Postgres).await?;
                 (Dialect::Postgres, pool.clone(), pool)
             }
@@ -105,7 +107,7 @@ impl Store {
         sqlx::any::install_default_drivers();
         let (dialect, pool) = match url {
             MetadataUrl::Sqlite(path) => (Dialect::Sqlite, sqlite(path, "ro", 1).await?),
-            MetadataUrl::Postgres(url) => (Dialect::Postgres, postgres(url, 1).await?),
+            MetadataUrl::Postgres(url) => (Dialect::Postgres, postgres(url.expose(), 1).await?),
         };
         Ok(Store {
             dialect,
@@ -166,6 +168,8 @@ mod tests {
             shown("postgres://druid:secret@db:5432/druid?sslmode=require").as_deref(),
             Some("postgres://db:5432/druid")
         );
+        let url = MetadataUrl::parse("postgres://druid:secret@db/druid");
+        assert!(!format!("{url:?}").contains("secret"));
         assert_eq!(shown("sqlite:/data/m.db").as_deref(), Some("sqlite:/data/m.db"));
         assert_eq!(shown("mysql://x"), None);
         assert_eq!(shown("sqlite:"), None);

@@ -39,7 +39,7 @@ struct Table {
 use Kind::{Bytes, Flag, Option as Maybe, Text, Whole};
 
 /// All tables that hold something, but for the schema's own version.
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     Table {
         name: "druid_segments",
         key: "id",
@@ -132,6 +132,11 @@ const TABLES: [Table; 9] = [
         name: "replacing",
         key: "task_id",
         columns: &[("task_id", Text), ("since", Whole)],
+    },
+    Table {
+        name: "security",
+        key: "one",
+        columns: &[("one", Whole), ("version", Whole), ("state", Bytes)],
     },
 ];
 

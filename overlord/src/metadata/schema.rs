@@ -7,7 +7,7 @@ use super::{Dialect, StoreError, begin_write};
 
 /// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 3] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE];
+const MIGRATIONS: [&str; 4] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY];
 
 /// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
 const LEADERSHIP: &str = "
@@ -43,6 +43,15 @@ pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, Store
     let version = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version");
     Ok(version.fetch_one(connection).await?)
 }
+
+/// Users, roles and tokens: one row with a `SecurityState` message, or none before there are any.
+const SECURITY: &str = "
+CREATE TABLE security (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    version BIGINT NOT NULL,
+    state {bytes} NOT NULL
+);
+";
 
 /// Runs the migrations that the store has not seen.
 pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {

@@ -160,6 +160,8 @@ impl Candidate {
             advertise: None,
             quotas: Default::default(),
             metadata_connections: 8,
+            tls: Default::default(),
+            security: Default::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -220,9 +222,10 @@ impl Client {
             sql: "SELECT 1".to_owned(),
             ..Default::default()
         };
-        let call = self
-            .overlord
-            .submit_task(v1::SubmitTaskRequest { spec: Some(spec) });
+        let call = self.overlord.submit_task(v1::SubmitTaskRequest {
+            spec: Some(spec),
+            caller: None,
+        });
         Ok(self.runtime.block_on(call)?.into_inner().task_id)
     }
 

@@ -20,7 +20,7 @@ impl Place {
         use sqlx::{Connection, Executor};
         let url = match &self.url {
             MetadataUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
-            MetadataUrl::Postgres(url) => url.clone(),
+            MetadataUrl::Postgres(url) => url.expose().to_owned(),
         };
         let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
         connection.execute(sqlx::raw_sql(sql)).await.unwrap();
@@ -44,10 +44,9 @@ impl Place {
         let database: String = name.chars().take(60).collect();
         server.psql("postgres", &format!("CREATE DATABASE {database}"));
         Place {
-            url: MetadataUrl::Postgres(format!(
-                "postgres://postgres@127.0.0.1:{}/{database}",
-                server.port
-            )),
+            url: MetadataUrl::Postgres(
+                format!("postgres://postgres@127.0.0.1:{}/{database}", server.port).into(),
+            ),
             _folder: None,
         }
     }

@@ -1,6 +1,8 @@
 //! Backups: out of either kind of store and into either kind.
 
 use sarsen_overlord::metadata::{MetadataUrl, Store, StoreError, backup, portable_tables, restore};
+use sarsen_overlord::security::apply;
+use sarsen_proto::v1::change_security_request::Change;
 
 use crate::place::Place;
 use crate::store::{add_task, allocate, append, day, leading, on_every_store};
@@ -28,6 +30,8 @@ async fn fill(store: &Store, place: &Place) {
     let open = add_task(store, "open", 3).await;
     allocate(store, &open, AllocationMode::Append, day(1), 2).await;
     store.put_checkpoint(&open, 1, &[0, 255, 16]).await.unwrap();
+    let user = Change::CreateUser("ann".to_owned());
+    store.change_security(|state| apply(state, user)).await.unwrap();
     let bytes = match place.url {
         MetadataUrl::Sqlite(_) => "x'00ff'",
         MetadataUrl::Postgres(_) => "'\\x00ff'",
@@ -56,6 +60,7 @@ on_every_store! {
             // It goes on where the other one was.
             let restored = leading(&target).await;
             assert_eq!(restored.next_seq().await.unwrap(), 4);
+            assert_eq!(restored.security().await.unwrap().users[0].name, "ann");
             assert_eq!(restored.catalog(&[]).await.unwrap().tables[0].rows, 20);
             let more = add_task(&restored, "later", 4).await;
             let given = append(&restored, &more, day(0)).await;

@@ -96,6 +96,8 @@ impl Cluster {
             advertise: None,
             quotas,
             metadata_connections: 8,
+            tls: Default::default(),
+            security: Default::default(),
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();
@@ -145,7 +147,10 @@ impl Cluster {
     pub async fn submit(&mut self, spec: v1::TaskSpec) -> Result<v1::SubmitTaskReply, Status> {
         Ok(self
             .client
-            .submit_task(v1::SubmitTaskRequest { spec: Some(spec) })
+            .submit_task(v1::SubmitTaskRequest {
+                spec: Some(spec),
+                caller: None,
+            })
             .await?
             .into_inner())
     }
@@ -274,8 +279,9 @@ async fn a_pending_task_is_canceled_at_once_and_lets_the_next_one_go() {
         .submit(spec("b", v1::StatementKind::Replace))
         .await
         .unwrap();
-    let shutdown = |task: &str| v1::TaskRequest {
+    let shutdown = |task: &str| v1::ShutdownTaskRequest {
         task_id: task.to_owned(),
+        caller: None,
     };
     cluster.client.shutdown_task(shutdown("query-a")).await.unwrap();
     let task = cluster.get("query-a").await;

@@ -2,8 +2,10 @@ use sarsen_overlord::ids::TaskId;
 use sarsen_overlord::metadata::{
     AllocationMode, OpenTask, Publication, Published, Store, StoreError, TaskEnd,
 };
+use sarsen_overlord::security::apply;
 use sarsen_overlord::time::{Interval, parse_ms};
 use sarsen_proto::v1;
+use sarsen_proto::v1::change_security_request::Change;
 
 use crate::place::Place;
 
@@ -330,13 +332,28 @@ on_every_store! {
         assert!(successor.finish_task(&task, None, &end).await.unwrap());
     }
 
+    async fn users_and_roles_are_kept_and_changed_by_the_leader_alone(place: &Place, store: Store) {
+        assert_eq!(store.security().await.unwrap(), v1::SecurityState::default());
+        let change = |name: &str| Change::CreateUser(name.to_owned());
+        store.change_security(|state| apply(state, change("a"))).await.unwrap();
+        let refused = store.change_security(|state| apply(state, change("a"))).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Conflict(words) if words == "User [a] already exists."), "{refused}");
+        let successor = leading(place).await;
+        assert!(store.change_security(|state| apply(state, change("b"))).await.is_err());
+        successor.change_security(|state| apply(state, change("c"))).await.unwrap();
+        let state = successor.security().await.unwrap();
+        let names: Vec<&str> = state.users.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!((names, state.version), (vec!["a", "c"], 2));
+        assert_eq!(successor.security_version().await.unwrap(), 2);
+    }
+
     async fn a_store_of_the_first_schema_is_brought_up_to_date(place: &Place, store: Store) {
         let task = add_task(&store, "old", 3).await;
         append(&store, &task, day(0)).await;
         store.close().await;
         place
             .execute(
-                "DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
+                "DROP TABLE security; DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
                  DROP INDEX idx_druid_segments_long; DELETE FROM schema_version WHERE version > 1",
             )
             .await;

@@ -33,7 +33,7 @@ impl Window {
         let start = request.split.range.map_or(0, |(start, _)| start);
         let opened = request.open(start, runtime)?;
         let counters = Arc::clone(&request.counters);
-        let file = request.file().to_owned();
+        let file = request.file();
         let is_range = request.split.range.is_some();
         let (sender, pieces) = sync_channel(WAITING_PIECES);
         std::thread::Builder::new()

@@ -1,56 +1,68 @@
-//! Which outside places may be read.
+//! Which outside places may be read: a list of rules ([`rules`]), and a client that holds to them after names were
+//! resolved and at every redirect ([`client`]).
 
+mod address;
+mod client;
+mod rules;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
+use url::Url;
+
+pub use sarsen_kernel::secret::without_userinfo as shown_url;
+
+use super::HttpSource;
 use crate::StorageError;
+
+pub use client::{Lookup, SystemLookup, is_denied};
+pub use rules::Rules;
 
 /// Reads sources with one process's allow-list.
 #[derive(Debug)]
 pub struct SourceContext {
-    paths: Vec<PathBuf>,
-    urls: Vec<String>,
-    pub(super) http: reqwest::Client,
+    rules: Arc<Rules>,
+    /// Follows redirects to whatever the rules allow.
+    http: reqwest::Client,
+    /// Follows redirects within one origin, for requests that carry secrets.
+    http_one_origin: reqwest::Client,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
 impl SourceContext {
-    /// Allows what begins with one of `allow`: an absolute path (`/` for all files), or the beginning of a URL
-    /// (`http://` for all of them).
+    /// Allows what one of `allow` names; see [`Rules`] for what they may be.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// For a malformed rule, and when no HTTP client can be made.
     pub fn new(allow: &[String]) -> Result<Self, StorageError> {
-        let mut paths = Vec::new();
-        let mut urls = Vec::new();
-        for prefix in allow {
-            if prefix.contains("://") {
-                urls.push(prefix.clone());
-            } else {
-                let path = Path::new(prefix);
-                paths.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-            }
+        Self::with_lookup(allow, Arc::new(SystemLookup))
+    }
+
+    /// With names resolved in another way than the system's.
+    ///
+    /// # Errors
+    /// As [`SourceContext::new`].
+    pub fn with_lookup(allow: &[String], lookup: Arc<dyn Lookup>) -> Result<Self, StorageError> {
+        let rules = Arc::new(Rules::parse(allow)?);
+        Ok(SourceContext {
+            http: client::anywhere(Arc::clone(&rules), Arc::clone(&lookup))?,
+            http_one_origin: client::one_origin(Arc::clone(&rules), lookup)?,
+            rules,
+        })
+    }
+
+    /// The client for a source: its own headers and passwords never follow a redirect to another origin.
+    pub(super) fn client(&self, source: &HttpSource) -> reqwest::Client {
+        if source.headers.is_empty() && source.password.is_none() {
+            self.http.clone()
+        } else {
+            self.http_one_origin.clone()
         }
-        let allowed_urls = urls.clone();
-        // A redirect must not lead where a direct request may not go.
-        let redirects = reqwest::redirect::Policy::custom(move |attempt| {
-            let is_allowed = allowed_urls
-                .iter()
-                .any(|prefix| attempt.url().as_str().starts_with(prefix.as_str()));
-            match (is_allowed, attempt.previous().len() < 10) {
-                (true, true) => attempt.follow(),
-                _ => attempt.stop(),
-            }
-        });
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(redirects)
-            .build()
-            .map_err(|error| StorageError::Spec(format!("no HTTP client: {error}")))?;
-        Ok(SourceContext { paths, urls, http })
+    }
+
+    /// A client that connects only to addresses that the rules allow, for stores that speak HTTP themselves.
+    pub fn guarded_http(&self) -> reqwest::Client {
+        self.http_one_origin.clone()
     }
 
     /// The path with links and `..` resolved, if it may be read.
@@ -60,14 +72,25 @@ impl SourceContext {
     pub fn check_path(&self, path: &str) -> Result<PathBuf, StorageError> {
         let resolved = Path::new(path)
             .canonicalize()
-            .map_err(|error| StorageError::file(path, error))?;
-        if self.paths.iter().any(|prefix| resolved.starts_with(prefix)) {
+            .map_err(|error| self.hidden(path, error))?;
+        if self.rules.allow_path(&resolved) {
             return Ok(resolved);
         }
-        Err(StorageError::Denied {
-            kind: "File",
-            place: path.to_owned(),
-        })
+        Err(denied_file(path))
+    }
+
+    /// Opens a file that may be read. What was opened is checked, not only what was named: a link that is changed in
+    /// between leads nowhere.
+    ///
+    /// # Errors
+    /// As [`SourceContext::check_path`].
+    pub fn open_file(&self, path: &str) -> Result<File, StorageError> {
+        let resolved = self.check_path(path)?;
+        let file = File::open(&resolved).map_err(|error| StorageError::file(path, error))?;
+        match opened_path(&file) {
+            Some(opened) if !self.rules.allow_path(&opened) => Err(denied_file(path)),
+            _ => Ok(file),
+        }
     }
 
     /// The folder at `path`; `None` when there is none, in a place where there may be one.
@@ -84,16 +107,44 @@ impl SourceContext {
     }
 
     /// # Errors
-    /// When the URL is not allowed.
+    /// When the URL is malformed or not allowed. An allowed one may still be refused when it is connected to, because
+    /// its name leads to a private address.
     pub fn check_url(&self, url: &str) -> Result<(), StorageError> {
-        if self.urls.iter().any(|prefix| url.starts_with(prefix.as_str())) {
+        let parsed = Url::parse(url)
+            .map_err(|error| StorageError::Spec(format!("URI [{}]: {error}", shown_url(url))))?;
+        if self.rules.allow_url(&parsed) {
             return Ok(());
         }
         Err(StorageError::Denied {
             kind: "URL",
-            place: url.to_owned(),
+            place: shown_url(url),
         })
     }
+
+    /// Whether a file exists outside the allowed folders is nobody's business.
+    fn hidden(&self, path: &str, error: std::io::Error) -> StorageError {
+        let above = Path::new(path)
+            .ancestors()
+            .skip(1)
+            .find_map(|above| above.canonicalize().ok());
+        match above {
+            Some(above) if self.rules.allow_path(&above) => StorageError::file(path, error),
+            _ => denied_file(path),
+        }
+    }
+}
+
+fn denied_file(path: &str) -> StorageError {
+    StorageError::Denied {
+        kind: "File",
+        place: path.to_owned(),
+    }
+}
+
+/// Where an opened file lies, on systems that tell.
+fn opened_path(file: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 
 #[cfg(test)]
@@ -111,12 +162,60 @@ mod tests {
             std::fs::write(folder.join("f"), "").unwrap();
         }
         std::os::unix::fs::symlink(outside.join("f"), inside.join("link")).unwrap();
-        let context = SourceContext::new(&[inside.to_str().unwrap().to_owned()]).unwrap();
-        let allowed = |path: &Path| context.check_path(path.to_str().unwrap()).is_ok();
-        assert!(allowed(&inside.join("f")));
-        assert!(!allowed(&outside.join("f")));
-        assert!(!allowed(&inside.join("../out/f")));
-        assert!(!allowed(&inside.join("link")));
-        assert!(context.check_url("http://localhost/").is_err());
+        std::os::unix::fs::symlink(&outside, inside.join("folder")).unwrap();
+        for prefix in [
+            inside.to_str().unwrap().to_owned(),
+            format!("local:{}", inside.display()),
+        ] {
+            let context = SourceContext::new(&[prefix]).unwrap();
+            let allowed = |path: &Path| context.check_path(path.to_str().unwrap()).is_ok();
+            assert!(allowed(&inside.join("f")));
+            assert!(context.open_file(inside.join("f").to_str().unwrap()).is_ok());
+            assert!(!allowed(&outside.join("f")));
+            assert!(!allowed(&inside.join("../out/f")));
+            assert!(!allowed(&inside.join("link")));
+            assert!(!allowed(&inside.join("folder/f")));
+            assert!(context.open_file(inside.join("link").to_str().unwrap()).is_err());
+            assert!(context.check_url("http://localhost/").is_err());
+        }
+    }
+
+    #[test]
+    fn a_folder_beside_the_allowed_one_with_a_longer_name_is_another() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["data", "database"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+            std::fs::write(root.path().join(folder).join("f"), "").unwrap();
+        }
+        let context = SourceContext::new(&[root.path().join("data").to_string_lossy().into_owned()]).unwrap();
+        let path = |name: &str| root.path().join(name).to_string_lossy().into_owned();
+        assert!(context.check_path(&path("data/f")).is_ok());
+        assert!(context.check_path(&path("database/f")).is_err());
+    }
+
+    #[test]
+    fn a_denied_place_does_not_tell_whether_it_exists() {
+        let root = tempfile::tempdir().unwrap();
+        let inside = root.path().join("in");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(root.path().join("there"), "").unwrap();
+        let context = SourceContext::new(&[inside.to_string_lossy().into_owned()]).unwrap();
+        let words = |name: &str| {
+            let path = root.path().join(name).to_string_lossy().into_owned();
+            context
+                .check_path(&path)
+                .unwrap_err()
+                .to_string()
+                .replace(name, "")
+        };
+        assert_eq!(words("there"), words("absent"));
+        let missing = inside.join("absent").to_string_lossy().into_owned();
+        assert!(
+            context
+                .check_path(&missing)
+                .unwrap_err()
+                .to_string()
+                .contains("No such file")
+        );
     }
 }

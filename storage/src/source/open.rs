@@ -8,6 +8,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::runtime::Handle;
 
+use sarsen_kernel::secret::Secret;
+
+use super::access::{is_denied, shown_url};
 use super::{HttpSource, InputSource, SourceContext};
 use crate::StorageError;
 
@@ -31,8 +34,7 @@ pub fn open(
     match source {
         InputSource::Inline { data } => Ok(Opened::Stream(Box::new(Cursor::new(data.clone().into_bytes())))),
         InputSource::Local(_) => {
-            let path = context.check_path(location)?;
-            let mut file = File::open(&path).map_err(|error| StorageError::file(location, error))?;
+            let mut file = context.open_file(location)?;
             file.seek(SeekFrom::Start(start))
                 .map_err(|error| StorageError::file(location, error))?;
             Ok(Opened::Local(file))
@@ -43,9 +45,7 @@ pub fn open(
             Ok(Opened::Stream(Box::new(HttpBody {
                 http: http.clone(),
                 url: location.to_owned(),
-                client: SourceContextRef {
-                    http: context.http.clone(),
-                },
+                client: context.client(http),
                 runtime: runtime.clone(),
                 body,
                 chunk: Bytes::new(),
@@ -58,10 +58,6 @@ pub fn open(
 
 type Body = std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
-struct SourceContextRef {
-    http: reqwest::Client,
-}
-
 /// Repetitions of a request, with doubling pauses from [`FIRST_PAUSE`].
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -72,7 +68,7 @@ async fn request(
     from: u64,
     context: &SourceContext,
 ) -> Result<Body, StorageError> {
-    send(http, url, from, &context.http).await
+    send(http, url, from, &context.client(http)).await
 }
 
 async fn send(
@@ -86,7 +82,7 @@ async fn send(
     loop {
         let mut request = client.get(url);
         if let Some(username) = &http.username {
-            request = request.basic_auth(username, http.password.as_ref());
+            request = request.basic_auth(username, http.password.as_ref().map(Secret::expose));
         }
         for (name, value) in &http.headers {
             request = request.header(name, value);
@@ -100,7 +96,7 @@ async fn send(
                     let reason =
                         "the connection broke and the server cannot continue from the middle".to_owned();
                     return Err(StorageError::Http {
-                        url: url.to_owned(),
+                        url: shown_url(url),
                         reason,
                     });
                 }
@@ -109,7 +105,7 @@ async fn send(
             Ok(response) => {
                 let status = response.status();
                 let error = StorageError::HttpStatus {
-                    url: url.to_owned(),
+                    url: shown_url(url),
                     status: status.as_u16(),
                 };
                 if !status.is_server_error() && status.as_u16() != 429 {
@@ -117,10 +113,16 @@ async fn send(
                 }
                 error
             }
-            Err(error) => StorageError::Http {
-                url: url.to_owned(),
-                reason: root_cause(&error),
-            },
+            Err(error) => {
+                let failed = StorageError::Http {
+                    url: shown_url(url),
+                    reason: root_cause(&error),
+                };
+                if is_denied(&error) {
+                    return Err(failed);
+                }
+                failed
+            }
         };
         if attempt >= ATTEMPTS {
             return Err(error);
@@ -142,7 +144,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 struct HttpBody {
     http: HttpSource,
     url: String,
-    client: SourceContextRef,
+    client: reqwest::Client,
     runtime: Handle,
     body: Body,
     chunk: Bytes,
@@ -157,9 +159,13 @@ impl Read for HttpBody {
                 None => return Ok(0),
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(error)) if self.resumed < ATTEMPTS => {
-                    tracing::debug!(url = self.url, %error, "the body broke off, will be continued");
+                    tracing::debug!(
+                        url = shown_url(&self.url),
+                        error = root_cause(&error),
+                        "the body broke off, will be continued"
+                    );
                     self.resumed += 1;
-                    let again = send(&self.http, &self.url, self.position, &self.client.http);
+                    let again = send(&self.http, &self.url, self.position, &self.client);
                     self.body = self
                         .runtime
                         .clone()

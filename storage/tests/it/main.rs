@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod access;
 mod compression;
 mod formats;
 mod http;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sarsen_kernel::ids::WorkOrderId;
 
 use super::Output;
+use crate::ticket::TicketKey;
 
 /// Names one output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,18 +19,25 @@ pub struct OutputKey {
 /// the others.
 #[derive(Debug, Clone, Default)]
 pub struct ShuffleStore {
-    outputs: Arc<RwLock<HashMap<OutputKey, Arc<Output>>>>,
+    outputs: Arc<RwLock<HashMap<OutputKey, Held>>>,
+}
+
+/// An output, and the key that tickets for it are signed with.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub output: Arc<Output>,
+    pub ticket_key: TicketKey,
 }
 
 impl ShuffleStore {
-    pub fn insert(&self, key: OutputKey, output: Arc<Output>) {
+    pub fn insert(&self, key: OutputKey, held: Held) {
         self.outputs
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, output);
+            .insert(key, held);
     }
 
-    pub fn get(&self, key: &OutputKey) -> Option<Arc<Output>> {
+    pub fn get(&self, key: &OutputKey) -> Option<Held> {
         self.outputs
             .read()
             .unwrap_or_else(PoisonError::into_inner)
