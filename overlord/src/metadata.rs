@@ -68,6 +68,16 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// Begins a transaction that reads one moment of the store.
+    fn begin_snapshot(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "BEGIN",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+    }
+}
+
 /// The opened store.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -179,11 +179,7 @@ fn broken(reason: impl std::fmt::Display) -> StoreError {
 /// When the store cannot be read or has another version's schema, and when `out` fails.
 pub async fn backup(url: &MetadataUrl, out: &mut impl Write) -> Result<Counts, StoreError> {
     let store = Store::read_only(url).await?;
-    let begin = match store.dialect {
-        Dialect::Sqlite => "BEGIN",
-        Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-    };
-    let mut snapshot = store.reader.begin_with(begin).await?;
+    let mut snapshot = store.reader.begin_with(store.dialect.begin_snapshot()).await?;
     let schema = schema::version(&mut snapshot).await?;
     if schema != schema::known() {
         return Err(StoreError::OtherSchema {

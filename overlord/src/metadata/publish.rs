@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sqlx::{AnyConnection, Row};
 
 use super::carry::{appended_since, carried, replacing_since, void_allocations};
-use super::catalog::StoredColumn;
+use super::catalog::{Change, SUMS, StoredColumn, Sums, read_sums};
 use super::retry::retried;
 use super::segments::{LONG, Payload, Usage, read_segment, text_bound};
 use super::standing::{Standing, Standings, hull, top};
@@ -50,6 +50,14 @@ pub(super) struct NewSegment {
 }
 
 impl NewSegment {
+    fn sums(&self) -> Sums {
+        Sums {
+            segments: 1,
+            rows: self.rows,
+            bytes: self.bytes,
+        }
+    }
+
     fn of(segment: &v1::SegmentRecord) -> Result<NewSegment, StoreError> {
         let malformed = |error: serde_json::Error| StoreError::Malformed {
             what: "segment payload",
@@ -90,6 +98,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let task = publication.task_id;
         if let Some(published) = known(&mut tx, task).await? {
+            // Perhaps by a commit that was done before its connection was lost.
+            let mut catalog = self.catalog.lock().await;
+            catalog.forget(publication.datasource, published.metadata_version);
             return Ok(published);
         }
         if let Some(epoch) = publication.epoch {
@@ -97,7 +108,7 @@ impl Store {
         }
         let now = format_ms(now_ms());
         let datasource = publication.datasource;
-        let mut carry = Vec::new();
+        let (mut carry, mut change) = (Vec::new(), Change::default());
         if let Some(intervals) = &publication.replaced {
             check_inside(&publication.segments, intervals)?;
             if let Some(since) = replacing_since(&mut tx, task.as_str()).await? {
@@ -105,7 +116,7 @@ impl Store {
                 carry = carried(&mut tx, datasource, appended, &publication.segments).await?;
                 void_allocations(&mut tx, task, datasource, intervals).await?;
             }
-            drop_replaced(&mut tx, datasource, intervals, &now).await?;
+            drop_replaced(&mut tx, datasource, intervals, &now, &mut change).await?;
         }
         check_standing(&mut tx, publication).await?;
         let mut segments = publication
@@ -115,6 +126,9 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         segments.append(&mut carry);
         insert(&mut tx, datasource, &segments, &now).await?;
+        for segment in &segments {
+            change.add(&segment.columns, segment.sums());
+        }
         let version: i64 =
             sqlx::query_scalar("UPDATE metadata_version SET version = version + 1 RETURNING version")
                 .fetch_one(&mut *tx)
@@ -129,7 +143,7 @@ impl Store {
         self.catalog
             .lock()
             .await
-            .published(publication.datasource, uint(version));
+            .published(publication.datasource, uint(version), &change);
         Ok(Published {
             metadata_version: uint(version),
             repeated: false,
@@ -206,23 +220,39 @@ async fn drop_replaced(
     datasource: &str,
     intervals: &[Interval],
     now: &str,
+    change: &mut Change,
 ) -> Result<(), StoreError> {
-    let regular = format!(
-        r#"UPDATE druid_segments SET used = $1, used_status_last_updated = $2
-           WHERE dataSource = $3 AND used = $4 AND start >= $5 AND start < $6 AND "end" <= $6 AND NOT ({LONG})"#
+    let of_them = format!(
+        r#"dataSource = $1 AND used = $2 AND start >= $3 AND start < $4 AND "end" <= $4 AND NOT ({LONG})"#
     );
+    let sums = format!(
+        "SELECT {SUMS} FROM druid_segments JOIN segment_schemas ON segment_id = id WHERE {of_them} GROUP BY columns"
+    );
+    let regular =
+        format!("UPDATE druid_segments SET used = $5, used_status_last_updated = $6 WHERE {of_them}");
     let long = format!(
         r#"SELECT id, start, "end", version, created_date FROM druid_segments
            WHERE dataSource = $1 AND used = $2 AND {LONG}"#
     );
     for interval in intervals {
-        sqlx::query(&regular)
-            .bind(false)
-            .bind(now)
+        let rows = sqlx::query(&sums)
             .bind(datasource)
             .bind(true)
             .bind(text_bound(interval.start_ms))
             .bind(text_bound(interval.end_ms))
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in &rows {
+            let (columns, sums) = read_sums(row)?;
+            change.drop(&columns, sums);
+        }
+        sqlx::query(&regular)
+            .bind(datasource)
+            .bind(true)
+            .bind(text_bound(interval.start_ms))
+            .bind(text_bound(interval.end_ms))
+            .bind(false)
+            .bind(now)
             .execute(&mut *tx)
             .await?;
         let rows = sqlx::query(&long)
@@ -233,6 +263,15 @@ async fn drop_replaced(
         for row in &rows {
             let segment = read_segment(row, Payload::Skip)?;
             if interval.contains(&segment.interval) {
+                let sums =
+                    format!("SELECT {SUMS} FROM segment_schemas WHERE segment_id = $1 GROUP BY columns");
+                let row = sqlx::query(&sums)
+                    .bind(&segment.id)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                if let Some((columns, sums)) = row.as_ref().map(read_sums).transpose()? {
+                    change.drop(&columns, sums);
+                }
                 sqlx::query(
                     "UPDATE druid_segments SET used = $1, used_status_last_updated = $2 WHERE id = $3",
                 )

@@ -134,13 +134,15 @@ pub(super) async fn overlapping(
         r#"SELECT id, start, "end", version, created_date{body} FROM druid_segments
            WHERE dataSource = $1 AND used IN ($2, $3)"#
     );
-    let sql = format!("{select} AND start > $4 AND start < $5 UNION ALL {select} AND {LONG}");
+    let sql =
+        format!(r#"{select} AND start > $4 AND start < $5 AND "end" > $6 UNION ALL {select} AND {LONG}"#);
     let rows = sqlx::query(&sql)
         .bind(datasource)
         .bind(true)
         .bind(usage == Usage::Used)
         .bind(text_bound(interval.start_ms.saturating_sub(REGULAR_MS)))
         .bind(text_bound(interval.end_ms))
+        .bind(text_bound(interval.start_ms))
         .fetch_all(connection)
         .await?;
     let mut found = rows
@@ -223,7 +225,7 @@ impl Store {
             intervals
         };
         // One transaction, so that a publish in between does not show in one interval and not in another.
-        let mut snapshot = self.reader.begin().await?;
+        let mut snapshot = self.reader.begin_with(self.dialect.begin_snapshot()).await?;
         let mut found = Vec::new();
         for interval in intervals {
             let part = overlapping(&mut snapshot, datasource, *interval, Usage::Used, Payload::Read).await?;

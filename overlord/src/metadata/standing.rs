@@ -31,15 +31,18 @@ impl Standings {
     ) -> Result<Standings, StoreError> {
         let select =
             r#"SELECT start, "end", version FROM druid_segments WHERE dataSource = $1 AND used IN ($2, $3)"#;
-        let group = r#"GROUP BY start, "end", version"#;
-        let sql =
-            format!("{select} AND start > $4 AND start < $5 {group} UNION ALL {select} AND {LONG} {group}");
+        // The long ones are few: grouping them would have SQLite read a whole index that covers the query.
+        let sql = format!(
+            r#"{select} AND start > $4 AND start < $5 AND "end" > $6 GROUP BY start, "end", version
+               UNION ALL {select} AND {LONG}"#
+        );
         let rows = sqlx::query(&sql)
             .bind(datasource)
             .bind(true)
             .bind(usage == Usage::Used)
             .bind(text_bound(stretch.start_ms.saturating_sub(REGULAR_MS)))
             .bind(text_bound(stretch.end_ms))
+            .bind(text_bound(stretch.start_ms))
             .fetch_all(connection)
             .await?;
         let mut standings = Standings::default();

@@ -305,6 +305,43 @@ on_every_store! {
         );
     }
 
+    async fn the_catalogue_in_memory_is_what_the_store_holds(place: &Place, store: Store) {
+        let month = Interval { start_ms: 0, end_ms: 92 * DAY };
+        let schemas: [&[(&str, &str)]; 3] = [
+            &[("__time", "LONG"), ("a", "LONG")],
+            &[("__time", "LONG"), ("b", "STRING")],
+            &[("__time", "LONG"), ("a", "STRING")],
+        ];
+        // What is published: the day, the schema, and for a REPLACE what it overwrites.
+        let steps = [
+            (day(0), 0, None),
+            (day(1), 0, None),
+            (day(0), 0, Some(day(0))),
+            (day(1), 1, None),
+            (day(1), 2, Some(day(1))),
+            (month, 1, Some(month)),
+            (month, 1, None),
+            (day(2), 0, Some(Interval::ETERNITY)),
+        ];
+        for (seq, (chunk, schema, replaced)) in (1..).zip(steps) {
+            let task = add_task(&store, &format!("q{seq}"), seq).await;
+            let mode = match replaced {
+                Some(_) => AllocationMode::Replace { locked_ms: 0 },
+                None => AllocationMode::Append,
+            };
+            let given = allocate(&store, &task, mode, chunk, 1).await;
+            let segments = vec![segment(chunk, &given.version, given.first_partition, schemas[schema])];
+            publish(&store, &task, replaced.map(|interval| vec![interval]), segments).await.unwrap();
+            let known = store.catalog(&[]).await.unwrap();
+            let read = Store::open(&place.url).await.unwrap();
+            assert_eq!(known, read.catalog(&[]).await.unwrap(), "after step {seq}");
+            read.close().await;
+        }
+        let last = add_task(&store, "empty", 99).await;
+        publish(&store, &last, Some(vec![Interval::ETERNITY]), Vec::new()).await.unwrap();
+        assert!(store.catalog(&[]).await.unwrap().tables.is_empty());
+    }
+
     async fn a_reopened_store_knows_its_tasks_and_tables(place: &Place, store: Store) {
         let task = add_task(&store, "q", 7).await;
         append(&store, &task, day(0)).await;
