@@ -56,6 +56,8 @@ pub fn run(options: &Options) -> Outcome {
         metadata: None,
         metadata_connections: sarsen_overlord::METADATA_CONNECTIONS,
         quotas: sarsen_overlord::Quotas::default(),
+        export_allow: Vec::new(),
+        objects: Default::default(),
     };
     let started = runtime.block_on(standalone::start(server, shutdown.clone()))?;
     let url = format!("http://{}", started.http_addr);

@@ -77,7 +77,7 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
         .map(|shuffle| shuffle.key.clone());
     let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();
     let reader = StageReader {
-        puller: Puller::new(request.network.clone(), None),
+        puller: Puller::new(request.network.clone(), None, request.deep_storage.object_store()),
         query_id: request.query_id.clone(),
         stage: request.stage.number,
         counters: partitions

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_object::ObjectSettings;
 
 /// Flags of `sarsen gateway`.
 #[derive(Debug, Clone, Args)]
@@ -31,4 +32,9 @@ pub struct Options {
     /// Accepted on every role; a gateway spills nothing.
     #[arg(long, env = "SARSEN_SPILL_DIR")]
     pub spill_dir: Option<PathBuf>,
+    /// Accepted on every role; a gateway exports nothing.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::directory::Directory;
 
 use crate::coordination::{Coordination, Fixed, Heartbeats};
@@ -28,7 +29,7 @@ pub struct Options {
     /// Connections to PostgreSQL at the most; SQLite has one that writes and four that read.
     #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = METADATA_CONNECTIONS)]
     pub metadata_connections: u32,
-    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    /// Where segments and reports are kept: a folder, s3://BUCKET/PREFIX, gs://… or azure://… [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Address of a controller or worker that may take part (HOST:PORT); may be repeated. Given any, membership is fixed:
@@ -56,6 +57,11 @@ pub struct Options {
     /// Accepted by every role; the Overlord spills nothing.
     #[arg(long, env = "SARSEN_SPILL_DIR")]
     pub spill_dir: Option<PathBuf>,
+    /// Accepted by every role; the Overlord exports nothing.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }
 
 impl Options {
@@ -97,21 +103,10 @@ impl Options {
         })
     }
 
-    /// Folder of deep storage.
-    ///
-    /// # Errors
-    /// [`OverlordError::Setting`] for a store that is not a folder.
-    pub fn deep_storage_dir(&self) -> Result<PathBuf, OverlordError> {
-        let Some(location) = &self.deep_storage else {
-            return Ok(self.data_dir.join("deep-storage"));
-        };
-        match location.split_once("://") {
-            None => Ok(PathBuf::from(location)),
-            Some(("file", path)) => Ok(PathBuf::from(path)),
-            Some((scheme, _)) => Err(OverlordError::Setting {
-                setting: "--deep-storage",
-                reason: format!("`{scheme}://` is not supported yet: use a folder or a file:// URL"),
-            }),
-        }
+    /// Deep storage as set or by default.
+    pub fn deep_storage(&self) -> String {
+        self.deep_storage
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
     }
 }

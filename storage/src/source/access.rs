@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sarsen_object::{ObjectSettings, Stores};
+
 use crate::StorageError;
 
 /// Reads sources with one process's allow-list.
@@ -11,6 +13,8 @@ pub struct SourceContext {
     paths: Vec<PathBuf>,
     urls: Vec<String>,
     pub(super) http: reqwest::Client,
+    /// Of `s3` and its like.
+    pub(super) stores: Stores,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +30,7 @@ impl SourceContext {
         let mut paths = Vec::new();
         let mut urls = Vec::new();
         for prefix in allow {
-            if prefix.contains("://") {
+            if prefix.contains("://") || prefix.starts_with("env:") {
                 urls.push(prefix.clone());
             } else {
                 let path = Path::new(prefix);
@@ -50,7 +54,29 @@ impl SourceContext {
             .redirect(redirects)
             .build()
             .map_err(|error| StorageError::Spec(format!("no HTTP client: {error}")))?;
-        Ok(SourceContext { paths, urls, http })
+        Ok(SourceContext {
+            paths,
+            urls,
+            http,
+            stores: Stores::new(ObjectSettings::default()),
+        })
+    }
+
+    /// The same with a process's own settings for object stores.
+    pub fn with_stores(self, stores: Stores) -> Self {
+        SourceContext { stores, ..self }
+    }
+
+    /// # Errors
+    /// When the object or prefix of a bucket is not allowed, or the variable `env:NAME` of this process's environment.
+    pub fn check_object(&self, url: &str) -> Result<(), StorageError> {
+        if self.urls.iter().any(|prefix| is_below(url, prefix)) {
+            return Ok(());
+        }
+        Err(StorageError::Denied {
+            kind: "Object",
+            place: url.to_owned(),
+        })
     }
 
     /// The path with links and `..` resolved, if it may be read.
@@ -94,6 +120,12 @@ impl SourceContext {
             place: url.to_owned(),
         })
     }
+}
+
+/// Whether `url` is `prefix` or lies below it: the bucket `b` does not allow the bucket `b-other`.
+pub(crate) fn is_below(url: &str, prefix: &str) -> bool {
+    url.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with(['/', ':']))
 }
 
 #[cfg(test)]
