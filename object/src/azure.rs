@@ -42,9 +42,7 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Bucket, String> {
             builder = builder.with_config(key, value.trim_start_matches('?'));
         }
     }
-    if let Some(connector) = opening.connector() {
-        builder = builder.with_http_connector(connector);
-    }
+    builder = builder.with_http_connector(opening.connector());
     let store = Arc::new(builder.build().map_err(|error| chain(&error))?);
     Ok(Bucket {
         store: Arc::clone(&store) as _,

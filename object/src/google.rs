@@ -21,9 +21,7 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Bucket, String> {
     if let Some(endpoint) = endpoint {
         builder = builder.with_base_url(endpoint);
     }
-    if let Some(connector) = opening.connector() {
-        builder = builder.with_http_connector(connector);
-    }
+    builder = builder.with_http_connector(opening.connector());
     let store = Arc::new(builder.build().map_err(|error| chain(&error))?);
     Ok(Bucket {
         store: Arc::clone(&store) as _,

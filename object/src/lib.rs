@@ -8,6 +8,7 @@
 
 pub mod access;
 mod azure;
+mod connector;
 pub mod credentials;
 mod error;
 mod google;

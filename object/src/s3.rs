@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::StaticCredentialProvider;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector};
 
 use crate::credentials::{AssumeRole, RoleProvider, shared_profile};
 use crate::error::chain;
@@ -52,11 +52,7 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Bucket, String> {
 }
 
 fn client(opening: &Opening<'_>) -> Result<HttpClient, String> {
-    let options = opening.settings.client();
-    let client = match opening.connector() {
-        Some(connector) => connector.connect(&options),
-        None => ReqwestConnector::default().connect(&options),
-    };
+    let client = opening.connector().connect(&opening.settings.client());
     client.map_err(|error| chain(&error))
 }
 
@@ -153,9 +149,7 @@ fn builder(opening: &Opening<'_>, endpoint: &Endpoint) -> AmazonS3Builder {
             token: keys.token,
         })));
     }
-    if let Some(connector) = opening.connector() {
-        builder = builder.with_http_connector(connector);
-    }
+    builder = builder.with_http_connector(opening.connector());
     builder
 }
 

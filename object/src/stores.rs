@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
-use object_store::client::SpawnedReqwestConnector;
 use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::multipart::MultipartStore;
 use tokio::runtime::Handle;
 
+use crate::connector::Connector;
 use crate::uploads::UploadLister;
 use crate::{Access, Location, ObjectError, ObjectSettings, StoreKind, azure, google, s3};
 
@@ -120,9 +120,11 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// How its requests are sent; `None` on the caller's own threads.
-    pub fn connector(&self) -> Option<SpawnedReqwestConnector> {
-        self.runtime.clone().map(SpawnedReqwestConnector::new)
+    /// How its requests are sent.
+    pub fn connector(&self) -> Connector {
+        Connector {
+            runtime: self.runtime.clone(),
+        }
     }
 }
 

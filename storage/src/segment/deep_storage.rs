@@ -213,6 +213,20 @@ impl DeepStorage {
         Ok(())
     }
 
+    /// Ends uploads below `datasource` that a writer named after `query_id` has begun: the answer to a begin may have been
+    /// lost, so that nobody knows of it.
+    ///
+    /// # Errors
+    /// When the store does not tell of them.
+    pub async fn abort_begun(&self, datasource: &str, query_id: &str) -> Result<(), StorageError> {
+        if self.location.kind == StoreKind::Local {
+            return Ok(());
+        }
+        let marker = format!("{query_id}-");
+        let is_marked = |path: &str| path.split('/').any(|part| part.starts_with(&marker));
+        self.abort_uploads(&ObjectPath::from(datasource), is_marked).await
+    }
+
     /// Removes every file below `datasource` that a writer named after `query_id` made and that is not among
     /// `published`, unfinished ones too: what killed workers left.
     ///

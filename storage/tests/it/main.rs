@@ -10,4 +10,8 @@
 mod compression;
 mod formats;
 mod http;
+mod objects;
 mod reading;
+#[allow(dead_code)]
+#[path = "../../../tests/support/s3.rs"]
+mod s3;
