@@ -133,6 +133,8 @@ pub enum Trouble {
     AnswerLost,
     /// The answer breaks off half way.
     BodyCut,
+    /// No answer comes.
+    Hang,
 }
 
 const TROUBLES: [Trouble; 5] = [
@@ -152,6 +154,8 @@ pub struct FaultyProxy {
 struct Shared {
     server: SocketAddr,
     one_in: u64,
+    /// So many requests at first are never answered.
+    hanging: usize,
     state: AtomicU64,
     requests: AtomicUsize,
     troubles: Mutex<BTreeMap<Trouble, usize>>,
@@ -159,11 +163,21 @@ struct Shared {
 
 impl FaultyProxy {
     pub fn start(server: SocketAddr, seed: u64, one_in: u64) -> Self {
+        Self::new(server, seed, one_in, 0)
+    }
+
+    /// One that answers none of the first requests.
+    pub fn hanging(server: SocketAddr, requests: usize) -> Self {
+        Self::new(server, 0, 0, requests)
+    }
+
+    fn new(server: SocketAddr, seed: u64, one_in: u64, hanging: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
             one_in,
+            hanging,
             state: AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             requests: AtomicUsize::new(0),
             troubles: Mutex::default(),
@@ -207,12 +221,17 @@ impl Shared {
     }
 
     fn trouble(&self) -> Option<Trouble> {
-        self.requests.fetch_add(1, Ordering::SeqCst);
+        if self.requests.fetch_add(1, Ordering::SeqCst) < self.hanging {
+            return Some(Trouble::Hang);
+        }
         if self.one_in == 0 || (self.random() >> 11) % self.one_in != 0 {
             return None;
         }
-        let trouble = TROUBLES[(self.random() >> 11) as usize % TROUBLES.len()];
-        *self.troubles.lock().unwrap().entry(trouble).or_default() += 1;
+        // All of them come, in turn.
+        let mut troubles = self.troubles.lock().unwrap();
+        let count: usize = troubles.values().sum();
+        let trouble = TROUBLES[count % TROUBLES.len()];
+        *troubles.entry(trouble).or_default() += 1;
         Some(trouble)
     }
 
@@ -256,8 +275,14 @@ impl Shared {
                 xml.len()
             );
         }
-        if trouble == Some(Trouble::Reset) {
-            return Ok(());
+        match trouble {
+            Some(Trouble::Reset) => return Ok(()),
+            Some(Trouble::Hang) => {
+                // Until the client goes away.
+                let _ = reader.read(&mut [0]);
+                return Ok(());
+            }
+            _ => {}
         }
         let mut server = TcpStream::connect(self.server)?;
         server.write_all(&head)?;
