@@ -49,8 +49,11 @@ struct Inner {
     settings: ObjectSettings,
     /// Requests run here, so that busy threads of the caller do not hold them up.
     runtime: Option<Handle>,
-    opened: Mutex<HashMap<(StoreKind, Option<String>, String, Access), Bucket>>,
+    opened: Mutex<HashMap<Key, Bucket>>,
 }
+
+/// Kind, account, bucket, and what was set for it.
+type Key = (StoreKind, Option<String>, String, Access);
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

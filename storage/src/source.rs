@@ -27,7 +27,7 @@ pub enum InputSource {
     Local(LocalSource),
     Http(HttpSource),
     Inline { data: String },
-    Objects(ObjectSource),
+    Objects(Box<ObjectSource>),
 }
 
 /// Files named one by one, or found below a folder.
@@ -67,11 +67,15 @@ impl FromStr for InputSource {
         match json.get("type").and_then(Value::as_str) {
             Some("local") => local(&json),
             Some("http") => http(json),
-            Some("s3") => ObjectSource::parse(StoreKind::S3, json).map(InputSource::Objects),
-            Some("google") => ObjectSource::parse(StoreKind::Google, json).map(InputSource::Objects),
-            Some("azure" | "azureStorage") => {
-                ObjectSource::parse(StoreKind::Azure, json).map(InputSource::Objects)
-            }
+            Some("s3") => ObjectSource::parse(StoreKind::S3, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
+            Some("google") => ObjectSource::parse(StoreKind::Google, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
+            Some("azure" | "azureStorage") => ObjectSource::parse(StoreKind::Azure, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
             Some("inline") => match json.get("data").and_then(Value::as_str) {
                 Some(data) => Ok(InputSource::Inline {
                     data: data.to_owned(),

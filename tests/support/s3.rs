@@ -224,7 +224,7 @@ impl Shared {
         if self.requests.fetch_add(1, Ordering::SeqCst) < self.hanging {
             return Some(Trouble::Hang);
         }
-        if self.one_in == 0 || (self.random() >> 11) % self.one_in != 0 {
+        if self.one_in == 0 || !(self.random() >> 11).is_multiple_of(self.one_in) {
             return None;
         }
         // All of them come, in turn.

@@ -134,8 +134,11 @@ fn external(error: object_store::Error) -> DataFusionError {
 #[derive(Debug, Clone)]
 pub struct DurableReader {
     store: Arc<dyn ObjectStore>,
-    indices: Arc<Mutex<HashMap<Path, Arc<OnceCell<Arc<Index>>>>>>,
+    indices: Arc<Mutex<HashMap<Path, IndexCell>>>,
 }
+
+/// An index that the first who needs it fetches.
+type IndexCell = Arc<OnceCell<Arc<Index>>>;
 
 /// Bytes of one request: of a piece of several sorted runs, each of which has requests of its own, less.
 const REQUEST_BYTES: u64 = 8 << 20;

@@ -82,10 +82,9 @@ fn a_cluster_in_a_bucket_that_fails_one_request_in_ten_answers_right_and_leaves_
         ),
         &context,
     );
-    assert_eq!(
-        report["counters"]["0"]["0"]["input0"]["totalFiles"].is_null(),
-        false
-    );
+    let workers = report["counters"]["0"].as_object().unwrap();
+    let files = |worker: &Value| worker["input0"]["totalFiles"][0].as_u64().unwrap_or(0);
+    assert_eq!(workers.values().map(files).sum::<u64>(), 6, "{workers:?}");
     assert_eq!(api.rows("SELECT COUNT(*), SUM(n) FROM e"), json!([[rows, sum]]));
 
     let durable = json!({ "maxNumTasks": 4, "durableShuffleStorage": true });

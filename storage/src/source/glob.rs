@@ -8,8 +8,10 @@ use crate::StorageError;
 pub struct KeyGlob {
     text: String,
     /// One for each choice of `{a,b}`.
-    patterns: Vec<Vec<Piece>>,
+    patterns: Patterns,
 }
+
+type Patterns = Vec<Vec<Piece>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -33,9 +35,9 @@ impl KeyGlob {
     pub fn parse(text: &str) -> Result<Self, StorageError> {
         let malformed =
             |what: &str| StorageError::Spec(format!("objectGlob [{text}] is no glob: {what} is not closed"));
-        let mut patterns: Vec<Vec<Piece>> = vec![Vec::new()];
+        let mut patterns: Patterns = vec![Vec::new()];
         // Patterns before the open brace, and those of the choices that are complete.
-        let mut choice: Option<(Vec<Vec<Piece>>, Vec<Vec<Piece>>)> = None;
+        let mut choice: Option<(Patterns, Patterns)> = None;
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
             let piece = match character {

@@ -351,7 +351,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<ObjectSource, String> {
         match text.parse::<InputSource>() {
-            Ok(InputSource::Objects(source)) => Ok(source),
+            Ok(InputSource::Objects(source)) => Ok(*source),
             Ok(other) => Err(format!("{other:?}")),
             Err(error) => Err(error.to_string()),
         }

@@ -302,7 +302,7 @@ impl Source {
 }
 
 fn context(place: &Place) -> SourceContext {
-    SourceContext::new(&[place.url.clone()])
+    SourceContext::new(std::slice::from_ref(&place.url))
         .unwrap()
         .with_stores(place.stores.clone())
 }
@@ -531,7 +531,7 @@ async fn staged(exports: &Exports, target: &ExportTarget, number: u32, bytes: us
 #[test]
 fn exports_come_into_place_together_with_the_manifest_last() {
     on_all(async |place| {
-        let exports = Exports::new(&[place.url.clone()], place.stores.clone());
+        let exports = Exports::new(std::slice::from_ref(&place.url), place.stores.clone());
         let target = target(place, "out/a", &[]);
         let destination = exports.open(&target).unwrap();
         destination.prepare("q", false).await.unwrap();
@@ -581,7 +581,7 @@ fn exports_come_into_place_together_with_the_manifest_last() {
 #[test]
 fn a_failed_export_leaves_nothing() {
     on_all(async |place| {
-        let exports = Exports::new(&[place.url.clone()], place.stores.clone());
+        let exports = Exports::new(std::slice::from_ref(&place.url), place.stores.clone());
         let target = target(place, "out/b", &[]);
         let destination = exports.open(&target).unwrap();
         let mut files = vec![
