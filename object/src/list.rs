@@ -83,3 +83,78 @@ fn folder(store: Arc<dyn ObjectStore>, prefix: &str) -> BoxStream<'static, Resul
         .filter(move |object| futures::future::ready(wanted(object)))
         .boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures::TryStreamExt;
+    use object_store::ListResult;
+    use object_store::list::PaginatedListResult;
+
+    use super::*;
+
+    const PAGE: usize = 1_000;
+
+    /// So many objects, made up page by page; one page in seven fails the first time.
+    #[derive(Default)]
+    struct Many {
+        count: usize,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl PaginatedListStore for Many {
+        async fn list_paginated(
+            &self,
+            prefix: Option<&str>,
+            options: PaginatedListOptions,
+        ) -> Result<PaginatedListResult> {
+            let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+            if asked.is_multiple_of(7) {
+                return Err(Error::Generic {
+                    store: "many",
+                    source: "the answer broke off".into(),
+                });
+            }
+            let first: usize = options.page_token.map_or(0, |token| token.parse().unwrap());
+            let end = self.count.min(first + PAGE);
+            let objects = (first..end).map(|number| ObjectMeta {
+                location: Path::parse(format!("{}part-{number:07}", prefix.unwrap_or_default())).unwrap(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size: 1,
+                e_tag: None,
+                version: None,
+            });
+            Ok(PaginatedListResult {
+                result: ListResult {
+                    common_prefixes: Vec::new(),
+                    objects: objects.collect(),
+                },
+                page_token: (end < self.count).then(|| end.to_string()),
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_million_objects_are_asked_for_a_page_at_a_time() {
+        let store = Arc::new(Many {
+            count: 1_000_000,
+            ..Many::default()
+        });
+        let mut listed = pages(Arc::clone(&store) as Arc<dyn PaginatedListStore>, "p/".to_owned());
+        let mut count = 0_usize;
+        while let Some(object) = listed.try_next().await.unwrap() {
+            assert_eq!(object.location.as_ref(), format!("p/part-{count:07}"));
+            count += 1;
+            // No page is asked for before the one before it was read, but for repetitions.
+            let needed = count.div_ceil(PAGE);
+            let asked = store.asked.load(Ordering::SeqCst);
+            assert!(asked <= needed + needed / 6 + 2, "{asked} pages asked for, {needed} needed");
+        }
+        assert_eq!(count, 1_000_000);
+    }
+}

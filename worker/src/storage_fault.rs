@@ -22,7 +22,10 @@ pub fn fault_of(error: &StorageError) -> Fault {
             error_message: error.to_string(),
         },
         // As Druid has them: nobody said what to do about a file that breaks off.
-        StorageError::File { .. } | StorageError::Http { .. } | StorageError::HttpStatus { .. } => {
+        StorageError::File { .. }
+        | StorageError::Object { .. }
+        | StorageError::Http { .. }
+        | StorageError::HttpStatus { .. } => {
             Fault::DruidException {
                 druid_error_code: "general".to_owned(),
                 persona: "DEVELOPER".to_owned(),
