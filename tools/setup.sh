@@ -37,7 +37,7 @@ if command -v rustup >/dev/null && ! cargo --version >/dev/null 2>&1; then
 fi
 
 # The tests' oracles and clients are Python packages, in an environment of their own.
-packages=(duckdb==2.0.0 requests==2.34.2)
+packages=(duckdb==2.0.0 requests==2.34.2 "moto[s3,server]==5.1.22")
 if ! .venv/bin/python -c 'import duckdb, requests' 2>/dev/null; then
   [ -x .venv/bin/pip ] || python3 -m venv --clear .venv
   .venv/bin/pip install --quiet --disable-pip-version-check "${packages[@]}"

@@ -58,6 +58,8 @@ pub fn run(options: &Options) -> Outcome {
         quotas: sarsen_overlord::Quotas::default(),
         http: Default::default(),
         security: Default::default(),
+        export_allow: Vec::new(),
+        objects: Default::default(),
     };
     let started = runtime.block_on(standalone::start(server, shutdown.clone()))?;
     let url = started.url.clone();

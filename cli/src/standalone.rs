@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sarsen_kernel::secret::Secret;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::tls::TlsOptions;
 use sarsen_proto::transport::Network;
 use sarsen_worker::MemorySize;
@@ -26,13 +27,13 @@ pub struct Options {
     /// Worker tasks that each worker runs at once.
     #[arg(long, env = "SARSEN_SLOTS", default_value_t = 4)]
     pub slots: u32,
-    /// Prefix of paths or URLs that EXTERN may read; may be given several times. Any path and any http(s) URL without.
+    /// Prefix of paths or URLs that EXTERN may read; may be given several times. Any of them without.
     #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
     pub extern_allow: Vec<String>,
     /// Memory of the process (512M, 4G, 80%); by default three quarters of what the machine or container allows.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<MemorySize>,
-    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    /// Where segments and reports are kept: a folder, s3://BUCKET/PREFIX, gs://… or azure://… [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Where rows go that do not fit into memory [default: DATA_DIR/spill].
@@ -50,6 +51,11 @@ pub struct Options {
     pub http: sarsen_gateway::HttpOptions,
     #[command(flatten)]
     pub security: sarsen_overlord::SecurityOptions,
+    /// Prefix of paths or URLs that exports may write below; may be given several times. Any of them without.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }
 
 const OVERLORD: &str = "inproc://overlord";
@@ -93,9 +99,14 @@ impl Started {
 pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Started> {
     let network = Network::default();
     let allow = if options.extern_allow.is_empty() {
-        ["/", "http://", "https://"].map(str::to_owned).to_vec()
+        everything(&["http://", "https://", "env:"])
     } else {
         options.extern_allow.clone()
+    };
+    let export_allow = if options.export_allow.is_empty() {
+        everything(&[])
+    } else {
+        options.export_allow.clone()
     };
     let overlord = sarsen_overlord::Options {
         data_dir: options.data_dir.clone(),
@@ -113,6 +124,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         metadata_connections: options.metadata_connections,
         tls: TlsOptions::default(),
         security: options.security.clone(),
+        export_allow: Vec::new(),
+        objects: options.objects.clone(),
     };
     let controller = sarsen_controller::Options {
         data_dir: options.data_dir.clone(),
@@ -125,6 +138,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         spill_dir: None,
         extern_allow: allow.clone(),
         tls: TlsOptions::default(),
+        export_allow: export_allow.clone(),
+        objects: options.objects.clone(),
     };
     let gateway = sarsen_gateway::Options {
         data_dir: options.data_dir.clone(),
@@ -137,6 +152,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         spill_dir: None,
         tls: TlsOptions::default(),
         http: options.http.clone(),
+        export_allow: Vec::new(),
+        objects: options.objects.clone(),
     };
     let overlord = sarsen_overlord::start(overlord, network.clone(), shutdown.clone()).await?;
     let controller = sarsen_controller::start(controller, network.clone(), shutdown.clone()).await?;
@@ -145,7 +162,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         tokio::spawn(async move { Ok(controller.done.await??) }),
     ];
     for number in 0..options.workers {
-        let worker = worker(&options, &allow, number);
+        let worker = worker(&options, &allow, &export_allow, number);
         let worker = sarsen_worker::start(worker, network.clone(), shutdown.clone()).await?;
         roles.push(tokio::spawn(async move { Ok(worker.done.await??) }));
     }
@@ -157,8 +174,23 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
     })
 }
 
+/// All files, all stores, and `more`.
+fn everything(more: &[&str]) -> Vec<String> {
+    let places = ["/", "s3://", "gs://", "azure://", "azureStorage://"];
+    places
+        .iter()
+        .chain(more)
+        .map(|place| (*place).to_owned())
+        .collect()
+}
+
 /// One of the workers, with its part of the memory and a spill folder of its own.
-fn worker(options: &Options, allow: &[String], number: u32) -> sarsen_worker::Options {
+fn worker(
+    options: &Options,
+    allow: &[String],
+    export_allow: &[String],
+    number: u32,
+) -> sarsen_worker::Options {
     let mut worker = sarsen_worker::Options {
         data_dir: options.data_dir.clone(),
         overlord: OVERLORD.to_owned(),
@@ -170,6 +202,8 @@ fn worker(options: &Options, allow: &[String], number: u32) -> sarsen_worker::Op
         spill_dir: options.spill_dir.clone(),
         spill_quota: MemorySize::Bytes(256 << 30),
         extern_allow: allow.to_vec(),
+        export_allow: export_allow.to_vec(),
+        objects: options.objects.clone(),
         drain_seconds: 0,
         tls: TlsOptions::default(),
     };

@@ -3,6 +3,7 @@
 use sarsen_kernel::controller::Limits;
 use sarsen_kernel::fault::Fault;
 use sarsen_kernel::query::{ColumnDescriptor, QueryKind};
+use sarsen_kernel::work_order::OutputMode;
 use sarsen_planner::{Parameter, PlanError, PlanRequest, Planned, TableSchema};
 use sarsen_proto::v1;
 use serde_json::{Map, Value};
@@ -102,6 +103,11 @@ pub fn limits(context: &Map<String, Value>) -> Result<Limits, Fault> {
         max_clustered_by_columns: number("maxClusteredByColumns")
             .unwrap_or(defaults.max_clustered_by_columns),
         timeout_ms: integer(context, "timeout").filter(|timeout| *timeout > 0),
+        output: if is_durable(context) {
+            OutputMode::Durable
+        } else {
+            OutputMode::Memory
+        },
         ..defaults
     })
 }
@@ -159,6 +165,15 @@ fn invalid(message: String) -> Fault {
 /// Segments of one time chunk at the most.
 pub fn max_segments_per_chunk(context: &Map<String, Value>) -> Option<u64> {
     integer(context, "maxNumSegments").and_then(|value| u64::try_from(value).ok())
+}
+
+/// Whether stages' outputs outlive their workers: `durableShuffleStorage`, or `faultTolerance` where that is not given.
+fn is_durable(context: &Map<String, Value>) -> bool {
+    let key = "durableShuffleStorage";
+    match context.get(key) {
+        None | Some(Value::Null) => flag(context, "faultTolerance"),
+        Some(_) => flag(context, key),
+    }
 }
 
 /// A flag of the context.

@@ -31,6 +31,9 @@ impl Leftovers {
             }
         }
         if !self.may_hide {
+            if let Err(error) = deep_storage.abort_begun(datasource, query_id).await {
+                tracing::warn!(%error, "uploads may stay behind");
+            }
             return;
         }
         // What the metadata store names is published, by whichever controller of the task.

@@ -8,6 +8,8 @@
 //! crate for its shuffle reader only.
 
 mod context;
+mod durable;
+mod export;
 mod leftovers;
 mod observed;
 mod options;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen controller`.
@@ -31,7 +32,7 @@ pub struct Options {
     /// Memory of this process; a controller holds reports and results only, so this is for the sake of one set of flags.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,
-    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    /// Where segments and reports are kept: a folder, s3://BUCKET/PREFIX, gs://… or azure://… [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Accepted on every role; a controller spills nothing.
@@ -40,6 +41,11 @@ pub struct Options {
     /// Prefix of paths or URLs that EXTERN may read; may be given several times.
     #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
     pub extern_allow: Vec<String>,
+    /// Prefix of paths or URLs that exports may write below; may be given several times.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
     #[command(flatten)]
     pub tls: TlsOptions,
 }

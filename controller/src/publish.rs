@@ -8,7 +8,7 @@ use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, VersionedChannel, retry};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
-use sarsen_storage::segment::{DataSegment, Interval, ShardSpec};
+use sarsen_storage::segment::{DataSegment, DeepStorage, Interval, ShardSpec};
 
 use crate::sharding::Sharding;
 use crate::task::OVERLORD_ATTEMPTS;
@@ -23,6 +23,7 @@ pub struct Publication<'a> {
     pub columns: &'a [ColumnDescriptor],
     pub segments: Vec<v1::SegmentOutput>,
     pub sharding: Sharding,
+    pub deep_storage: &'a DeepStorage,
     pub fail_on_empty: bool,
     /// Segments of one time chunk at the most.
     pub max_segments_per_chunk: Option<u64>,
@@ -155,8 +156,7 @@ async fn allocate(
         );
         for (segment, shard) in segments.iter().zip(shards) {
             records.push(record(
-                publication.columns,
-                target,
+                publication,
                 interval,
                 &allocation.version,
                 shard,
@@ -222,13 +222,13 @@ fn check_bounds((start_ms, end_ms): (i64, i64), target: &IngestTarget) -> Result
 }
 
 fn record(
-    columns: &[ColumnDescriptor],
-    target: &IngestTarget,
+    publication: &Publication<'_>,
     interval: Interval,
     version: &str,
     shard_spec: ShardSpec,
     segment: &v1::SegmentOutput,
 ) -> Result<v1::SegmentRecord, Fault> {
+    let (columns, target) = (publication.columns, publication.target);
     let dimensions: Vec<String> = columns
         .iter()
         .map(|column| column.name.clone())
@@ -238,7 +238,7 @@ fn record(
         &target.datasource,
         interval,
         version,
-        &segment.path,
+        publication.deep_storage.load_spec(&segment.path),
         dimensions,
         shard_spec,
         segment.bytes,

@@ -9,19 +9,20 @@ use sarsen_kernel::controller::{ControllerAction, ControllerEvent, ControllerKer
 use sarsen_kernel::counters::CounterSnapshot;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
-use sarsen_kernel::query::{IngestTarget, QueryKind};
+use sarsen_kernel::query::{ExportTarget, IngestTarget, QueryKind};
 use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport};
 use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
-use sarsen_kernel::work_order::{InputSlice, Producer, WorkOrder};
+use sarsen_kernel::work_order::{InputSlice, OutputMode, Producer, WorkOrder};
 use sarsen_proto::v1::worker_command::Command;
 use sarsen_proto::v1::worker_event::Event;
 use sarsen_proto::{DecodeError, from_kernel, to_kernel, v1};
+use sarsen_storage::export::StagedFile;
 use sarsen_worker::ticket::TicketKey;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::context;
+use crate::export::Exported;
 use crate::leftovers::Leftovers;
 use crate::publish::{Publication, Published, publish};
 use crate::query_limits::{Meter, QueryLimits};
@@ -31,6 +32,7 @@ use crate::sharding::Sharding;
 use crate::state::QueryState;
 use crate::task::{Prepared, Task, TaskEnvironment, acquire, now};
 use crate::worker_link::{FromLink, LinkEvent, WorkerLink};
+use crate::{context, durable, export};
 
 /// Events of workers that may wait.
 const QUEUE: usize = 4096;
@@ -55,6 +57,7 @@ enum Aside {
     ),
     Read(Result<Results, ReadError>),
     Published(Result<(Published, Vec<String>), Fault>),
+    Exported(Result<Exported, Fault>),
 }
 
 /// See the module.
@@ -69,6 +72,8 @@ pub struct Query<'a> {
     /// The boundaries that were sent last.
     encoded: Option<(Arc<Boundaries>, v1::KernelValue)>,
     target: Option<IngestTarget>,
+    export: Option<ExportTarget>,
+    exported: Option<Exported>,
     /// First processes, by worker number.
     assignments: BTreeMap<WorkerNumber, v1::Node>,
     links: BTreeMap<(WorkerNumber, Incarnation), WorkerLink>,
@@ -84,9 +89,10 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     pub fn new(task: &'a mut Task, prepared: Prepared, started: Millis) -> Self {
         let (event_sender, events) = mpsc::channel(QUEUE);
-        let target = match &prepared.planned.definition.kind {
-            QueryKind::Select => None,
-            QueryKind::Ingest(target) => Some(target.clone()),
+        let (target, export) = match &prepared.planned.definition.kind {
+            QueryKind::Select => (None, None),
+            QueryKind::Ingest(target) => (Some(target.clone()), None),
+            QueryKind::Export(target) => (None, Some(target.clone())),
         };
         let assigned = |assignment: v1::WorkerAssignment| {
             let node = assignment.node?;
@@ -102,6 +108,8 @@ impl<'a> Query<'a> {
             kernel: prepared.kernel,
             state: QueryState::new(started),
             target,
+            export,
+            exported: None,
             assignments: prepared.assignments.into_iter().filter_map(assigned).collect(),
             links: BTreeMap::new(),
             link_tasks: JoinSet::new(),
@@ -175,6 +183,9 @@ impl<'a> Query<'a> {
                     .flatten()
                     .any(|life| life.lost.is_some()),
         };
+        let told_files: Vec<StagedFile> = self.state.files.values().flatten().cloned().collect();
+        let (export, exported) = (self.export.take(), self.exported.take());
+        let is_durable = self.kernel.output_mode() == OutputMode::Durable;
         let environment = Arc::clone(&self.environment);
         let (datasource, query_id) = (
             self.target.map(|target| target.datasource),
@@ -199,6 +210,12 @@ impl<'a> Query<'a> {
             }
             if let Some(datasource) = datasource {
                 leftovers.remove(&environment, &datasource, &query_id).await;
+            }
+            if let Some(target) = export {
+                export::clean_up(&environment, &target, &query_id, &told_files, exported.as_ref()).await;
+            }
+            if is_durable {
+                durable::clean_up(&environment, &query_id).await;
             }
         };
         End {
@@ -391,9 +408,19 @@ impl<'a> Query<'a> {
     }
 
     fn fill_in(&self, producer: &mut Producer) {
+        if let Some(address) = self.durable_address() {
+            producer.address = address;
+            return;
+        }
         if let Some(address) = self.state.address(producer.worker, producer.incarnation) {
             address.clone_into(&mut producer.address);
         }
+    }
+
+    /// Where outputs are that outlive their workers.
+    fn durable_address(&self) -> Option<String> {
+        let is_durable = self.kernel.output_mode() == OutputMode::Durable;
+        is_durable.then(|| durable::address(&self.task.spec.query_id, self.task.epoch))
     }
 
     /// The process that plays a worker number now, as the producer of an output.
@@ -407,7 +434,10 @@ impl<'a> Query<'a> {
             worker: order.worker,
             incarnation: life.map_or(Incarnation(0), |life| life.incarnation),
             attempt: order.attempt,
-            address: life.map(|life| life.address.clone()).unwrap_or_default(),
+            address: self
+                .durable_address()
+                .or_else(|| life.map(|life| life.address.clone()))
+                .unwrap_or_default(),
         }
     }
 
@@ -442,6 +472,9 @@ impl<'a> Query<'a> {
     }
 
     fn publish(&mut self, orders: &[WorkOrderId]) {
+        if let Some(target) = self.export.clone() {
+            return self.export(target, orders);
+        }
         let Some(target) = self.target.clone() else { return };
         let columns = self.kernel.query().result_signature.clone();
         let segments: Vec<v1::SegmentOutput> = orders
@@ -463,11 +496,28 @@ impl<'a> Query<'a> {
                 columns: &columns,
                 segments,
                 sharding,
+                deep_storage: &environment.deep_storage,
                 fail_on_empty: context::flag(&context, "failOnEmptyInsert"),
                 max_segments_per_chunk: context::max_segments_per_chunk(&context),
             };
             let published = publish(publication, &environment.network, &environment.overlord).await;
             Aside::Published(published.map(|published| (published, paths)))
+        });
+    }
+
+    fn export(&mut self, target: ExportTarget, orders: &[WorkOrderId]) {
+        let files: Vec<StagedFile> = orders
+            .iter()
+            .filter_map(|order| self.state.files.get(order))
+            .flatten()
+            .cloned()
+            .collect();
+        let stage = self.kernel.query().final_stage().cloned();
+        let environment = Arc::clone(&self.environment);
+        let query_id = self.task.spec.query_id.clone();
+        self.aside.spawn(async move {
+            let exported = export::publish(&environment, &target, stage.as_ref(), &query_id, files).await;
+            Aside::Exported(exported)
         });
     }
 
@@ -518,7 +568,11 @@ impl<'a> Query<'a> {
                 }
                 self.event(ControllerEvent::Published).await;
             }
-            Aside::Published(Err(fault)) => {
+            Aside::Exported(Ok(exported)) => {
+                self.exported = Some(exported);
+                self.event(ControllerEvent::Published).await;
+            }
+            Aside::Published(Err(fault)) | Aside::Exported(Err(fault)) => {
                 self.event(ControllerEvent::PublishFailed {
                     fault: self.fault(fault),
                 })
@@ -591,9 +645,11 @@ impl<'a> Query<'a> {
                     order,
                     event,
                     segments,
+                    files,
                 }) => {
                     let passed = self.measure_output(order, &event, &segments);
                     self.state.segments.insert(order, segments);
+                    self.state.files.insert(order, files);
                     match passed {
                         Ok(()) => self.event(event).await,
                         Err(fault) => self.cancel(fault).await,
@@ -633,6 +689,7 @@ enum Told {
         order: WorkOrderId,
         event: ControllerEvent,
         segments: Vec<v1::SegmentOutput>,
+        files: Vec<StagedFile>,
     },
     Counters(WorkOrderId, CounterSnapshot),
     Warning(WorkOrderId, Fault),
@@ -665,10 +722,18 @@ fn worker_event(event: Event) -> Result<Told, DecodeError> {
         Event::OutputReady(event) => {
             let order = id(&event.order, "OutputReadyEvent")?;
             let sizes = from_kernel(event.sizes.as_ref(), "OutputReadyEvent", "sizes")?;
+            let files = event.staged_files.iter().map(|file| {
+                serde_json::from_str(file).map_err(|error| DecodeError::Malformed {
+                    kind: "StagedFile",
+                    reason: error.to_string(),
+                })
+            });
+            let files = files.collect::<Result<_, _>>()?;
             Told::Output {
                 order,
                 event: ControllerEvent::OutputReady { order, sizes },
                 segments: event.segments,
+                files,
             }
         }
         Event::Failed(event) => Told::Kernel(ControllerEvent::WorkOrderFailed {

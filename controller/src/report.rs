@@ -3,7 +3,7 @@
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::FaultReport;
 use sarsen_kernel::ids::{Millis, QueryId, WorkerNumber};
-use sarsen_kernel::query::{QueryDefinition, QueryKind, StageDefinition};
+use sarsen_kernel::query::{QueryDefinition, QueryKind, StageDefinition, StageInput};
 use sarsen_kernel::report::{
     QueryReport, ReportStatus, ShardSpecReport, StageReport, WorkerReport, WorkerReportState,
 };
@@ -96,10 +96,7 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
     let started = view.as_ref().and_then(|view| view.started);
     let ended = view.as_ref().and_then(|view| view.ended);
     StageReport {
-        definition: StageDefinition {
-            fragment: Vec::new(),
-            ..stage.clone()
-        },
+        definition: shown(stage),
         phase: view
             .as_ref()
             .and_then(|view| view.phase)
@@ -112,6 +109,29 @@ fn stage_report(stage: &StageDefinition, kernel: &ControllerKernel, now: Millis)
         duration_ms: started.map(|started| ended.unwrap_or(now) - started),
         skipped: view.as_ref().is_some_and(|view| view.skipped),
         boundaries: None,
+        output: kernel.output_mode(),
+    }
+}
+
+/// A stage without what only its workers need: the fragment, and the names of perhaps a million files.
+fn shown(stage: &StageDefinition) -> StageDefinition {
+    let inputs = stage.inputs.iter().map(|input| match input {
+        StageInput::Splits { descriptor, .. } => StageInput::Splits {
+            descriptor: descriptor.clone(),
+            splits: Vec::new(),
+        },
+        of_stage @ StageInput::Stage { .. } => of_stage.clone(),
+    });
+    StageDefinition {
+        number: stage.number,
+        inputs: inputs.collect(),
+        fragment: Vec::new(),
+        processor: stage.processor.clone(),
+        signature: stage.signature.clone(),
+        shuffle: stage.shuffle.clone(),
+        max_worker_count: stage.max_worker_count,
+        deterministic: stage.deterministic,
+        alternative: stage.alternative.clone(),
     }
 }
 
@@ -179,7 +199,7 @@ fn will_have_segments(state: &QueryState, kernel: &ControllerKernel) -> bool {
 
 fn shard_spec(query: &QueryDefinition) -> Option<ShardSpecReport> {
     match &query.kind {
-        QueryKind::Select => None,
+        QueryKind::Select | QueryKind::Export(_) => None,
         QueryKind::Ingest(target) => Some(ShardSpecReport {
             kind: if target.shard_columns.is_empty() {
                 "numbered"

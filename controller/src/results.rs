@@ -79,7 +79,12 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
         .map(|shuffle| shuffle.key.clone());
     let partitions: Vec<PartitionNumber> = (0..request.partitions).map(PartitionNumber).collect();
     let reader = StageReader {
-        puller: Puller::new(request.network.clone(), None, request.ticket_key.clone()),
+        puller: Puller::new(
+            request.network.clone(),
+            None,
+            request.ticket_key.clone(),
+            request.deep_storage.object_store(),
+        ),
         query_id: request.query_id.clone(),
         stage: request.stage.number,
         counters: partitions

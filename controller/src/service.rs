@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sarsen_object::Stores;
 use sarsen_observe::Observed;
 use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
 use sarsen_proto::version::{CheckVersion, VERSION};
 use sarsen_proto::{to_kernel, v1};
+use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use tokio_util::sync::CancellationToken;
@@ -54,13 +56,15 @@ pub async fn start(
     };
     let (bound, binding) = network.bind(&options.grpc_addr).await.map_err(bind)?;
     let address = advertised(options.advertise.as_deref(), &bound).map_err(bind)?;
+    let stores = Stores::new(options.objects.clone());
     let environment = Arc::new(TaskEnvironment {
         network: network.clone(),
         overlord: options.overlord.clone(),
         address: address.clone(),
-        sources: Arc::new(SourceContext::new(&options.extern_allow)?),
+        sources: Arc::new(SourceContext::new(&options.extern_allow)?.with_stores(stores.clone())),
         extern_allow: options.extern_allow.clone(),
-        deep_storage: DeepStorage::open(&options.deep_storage())?,
+        deep_storage: DeepStorage::open(&options.deep_storage(), &stores)?,
+        exports: Exports::new(&options.export_allow, stores),
     });
     let service = ControllerService {
         environment,

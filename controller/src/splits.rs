@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_engine::input::{SegmentFile, SplitPayload};
 use sarsen_kernel::fault::Fault;
@@ -11,7 +12,7 @@ use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::Network;
 use sarsen_proto::v1;
 use sarsen_storage::segment::{DataSegment, ShardSpec};
-use sarsen_storage::source::{SourceContext, split_files};
+use sarsen_storage::source::{SourceContext, Splitter};
 
 /// Bytes of a large file that one unit of work reads.
 const SPLIT_BYTES: u64 = 64 << 20;
@@ -59,17 +60,19 @@ pub async fn list_splits(
 }
 
 async fn external_splits(spec: &ExternSpec, sources: &Arc<SourceContext>) -> Result<Vec<InputSplit>, Fault> {
-    let files = spec
-        .source
-        .list(sources)
-        .await
-        .map_err(|error| sarsen_worker::storage_fault::fault_of(&error))?;
-    split_files(files, &spec.format, SPLIT_BYTES)
+    let failed = |error| sarsen_worker::storage_fault::fault_of(&error);
+    let mut splitter = Splitter::new(spec.format.clone(), SPLIT_BYTES);
+    let mut files = spec.source.list(sources);
+    while let Some(file) = files.next().await {
+        splitter.push(file.map_err(failed)?).map_err(failed)?;
+    }
+    let groups = splitter.finish().map_err(failed)?;
+    groups
         .into_iter()
-        .map(|split| {
-            let (bytes, files) = (split.bytes(), u32::from(split.begins_file()));
+        .map(|group| {
+            let (bytes, files) = (group.bytes, group.files);
             Ok(InputSplit {
-                payload: payload(&SplitPayload::External(split))?,
+                payload: payload(&SplitPayload::External(group.packed().to_vec()))?,
                 bytes,
                 files,
             })
@@ -180,7 +183,7 @@ fn signed(value: u64) -> i64 {
 }
 
 fn payload(payload: &SplitPayload) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(payload).map_err(|error| unknown(error.to_string()))
+    payload.encode().map_err(|error| unknown(error.to_string()))
 }
 
 fn unknown(message: String) -> Fault {

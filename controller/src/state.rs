@@ -7,6 +7,7 @@ use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
 use sarsen_kernel::report::SegmentLoadReport;
 use sarsen_proto::v1;
+use sarsen_storage::export::StagedFile;
 
 /// One life of a worker number.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct QueryState {
     /// Of the kernel, about stages.
     notices: Vec<FaultReport>,
     pub segments: BTreeMap<WorkOrderId, Vec<v1::SegmentOutput>>,
+    /// Of an export.
+    pub files: BTreeMap<WorkOrderId, Vec<StagedFile>>,
     pub published_segments: Option<u64>,
     pub segment_load: Option<SegmentLoadReport>,
 }

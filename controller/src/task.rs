@@ -12,6 +12,7 @@ use sarsen_planner::Planned;
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, retry};
 use sarsen_proto::{to_kernel, v1};
+use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use sarsen_worker::ticket::TicketKey;
@@ -23,7 +24,7 @@ use crate::query::{End, Query};
 use crate::query_limits::QueryLimits;
 use crate::report::{Ending, unplanned};
 use crate::results::Results;
-use crate::{context, splits};
+use crate::{context, export, splits};
 
 /// What all tasks of a process share.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct TaskEnvironment {
     pub sources: Arc<SourceContext>,
     pub extern_allow: Vec<String>,
     pub deep_storage: DeepStorage,
+    pub exports: Exports,
 }
 
 /// Attempts to reach the Overlord: with pauses of up to 2 s each, about five minutes.
@@ -200,7 +202,13 @@ impl Task {
     async fn prepare_answering(&mut self) -> Result<Prepared, FaultReport> {
         let (environment, spec) = (Arc::clone(&self.environment), self.spec.clone());
         let (task_id, epoch, slots) = (self.task_id.clone(), self.epoch, self.slots.clone());
-        let preparing = prepare(&environment, &spec, &slots, &task_id, epoch, self.started);
+        let run = Run {
+            task_id: &task_id,
+            epoch,
+            resumed: self.resumed,
+            started: self.started,
+        };
+        let preparing = prepare(&environment, &spec, &slots, run);
         tokio::pin!(preparing);
         let timeout_ms = context::timeout_ms(&spec).and_then(|timeout| u64::try_from(timeout).ok());
         let overdue = async {
@@ -267,13 +275,19 @@ fn error_text(error: &FaultReport) -> String {
     format!("{}: {}", error.fault.code(), error.fault.message())
 }
 
+/// One controller's run of a task.
+struct Run<'a> {
+    task_id: &'a str,
+    epoch: u64,
+    resumed: bool,
+    started: Millis,
+}
+
 async fn prepare(
     environment: &TaskEnvironment,
     spec: &v1::TaskSpec,
     slots: &Slots,
-    task_id: &str,
-    epoch: u64,
-    started: Millis,
+    run: Run<'_>,
 ) -> Result<Prepared, Fault> {
     let request = context::plan_request(spec, &environment.extern_allow)?;
     let mut planned = sarsen_planner::plan(&request)
@@ -283,13 +297,14 @@ async fn prepare(
     let mut limits = context::limits(&context)?;
     let query_limits = QueryLimits::parse(&context);
     context::check_arrays(&context, &planned)?;
+    export::prepare(environment, &planned, &spec.query_id, run.resumed).await?;
     splits::list_splits(
         &mut planned.definition,
         &planned.scans,
         &environment.sources,
         &environment.network,
         &environment.overlord,
-        task_id,
+        run.task_id,
     )
     .await?;
     query_limits.check_listed(&planned.definition)?;
@@ -298,20 +313,20 @@ async fn prepare(
         planned.definition.clone(),
         limits.clone(),
         planned.max_workers,
-        Epoch(epoch),
+        Epoch(run.epoch),
     )?;
     let workers: Vec<u32> = (0..planned.max_workers).collect();
     let asked = v1::AcquireWorkersRequest {
-        task_id: task_id.to_owned(),
-        epoch,
+        task_id: run.task_id.to_owned(),
+        epoch: run.epoch,
         workers,
         avoid: Vec::new(),
         partial: true,
     };
     let assignments = acquire(environment, slots, asked).await?;
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
-    limits.waited_ms = now() - started;
-    let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(epoch))?;
+    limits.waited_ms = now() - run.started;
+    let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(run.epoch))?;
     let ticket_key = TicketKey::random().ok_or_else(|| Fault::UnknownError {
         message: "the system gives no random bytes for a ticket key".to_owned(),
     })?;

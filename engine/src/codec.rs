@@ -12,7 +12,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use prost::Message;
 
 use crate::extern_scan::ExternSpec;
-use crate::{ExternScanExec, SegmentSinkExec, ShuffleReadExec};
+use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec};
 
 /// Encodes and decodes the nodes of this crate; functions travel by name and come from the registry of the decoding
 /// context.
@@ -21,7 +21,7 @@ pub struct FragmentCodec;
 
 #[derive(Clone, PartialEq, Message)]
 struct Node {
-    #[prost(oneof = "NodeKind", tags = "1, 2, 3")]
+    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4")]
     kind: Option<NodeKind>,
 }
 
@@ -33,6 +33,8 @@ enum NodeKind {
     ExternScan(ExternScanNode),
     #[prost(message, tag = "3")]
     SegmentSink(SegmentSinkNode),
+    #[prost(message, tag = "4")]
+    ExportSink(SegmentSinkNode),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -120,6 +122,14 @@ impl PhysicalExtensionCodec for FragmentCodec {
                     _ => internal_err!("a segment sink has one input, found {}", inputs.len()),
                 }
             }
+            Some(NodeKind::ExportSink(node)) => {
+                let options = serde_json::from_slice(&node.options)
+                    .map_err(|error| malformed("export sink", &error))?;
+                match inputs {
+                    [input] => Ok(Arc::new(ExportSinkExec::new(Arc::clone(input), options))),
+                    _ => internal_err!("an export sink has one input, found {}", inputs.len()),
+                }
+            }
             None => internal_err!("a plan node of no known kind"),
         }
     }
@@ -149,6 +159,10 @@ impl PhysicalExtensionCodec for FragmentCodec {
             let options =
                 serde_json::to_vec(sink.options()).map_err(|error| malformed("segment sink", &error))?;
             NodeKind::SegmentSink(SegmentSinkNode { options })
+        } else if let Some(sink) = node.downcast_ref::<ExportSinkExec>() {
+            let options =
+                serde_json::to_vec(sink.options()).map_err(|error| malformed("export sink", &error))?;
+            NodeKind::ExportSink(SegmentSinkNode { options })
         } else {
             return internal_err!("the plan node {} cannot travel to a worker", node.name());
         };

@@ -181,6 +181,7 @@ impl ExecutionPlan for ExternScanExec {
         }));
         let rows = splits
             .map(move |split| {
+                let split = split.map_err(|error| DataFusionError::External(Box::new(error)))?;
                 let request = ReadRequest {
                     split,
                     source: spec.source.clone(),

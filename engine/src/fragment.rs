@@ -12,7 +12,7 @@ use datafusion_proto::bytes::{
 
 use crate::codec::FragmentCodec;
 use crate::input::FragmentInputs;
-use crate::{ExternScanExec, SegmentSinkExec, ShuffleReadExec, segment_scan};
+use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec, segment_scan};
 
 /// Bytes of a validated fragment.
 ///
@@ -76,6 +76,9 @@ pub fn bind(plan: Arc<dyn ExecutionPlan>, inputs: &FragmentInputs) -> Result<Arc
             ));
         }
         if let Some(sink) = node.downcast_ref::<SegmentSinkExec>() {
+            return Ok(Transformed::yes(Arc::new(sink.bind(inputs)?) as _));
+        }
+        if let Some(sink) = node.downcast_ref::<ExportSinkExec>() {
             return Ok(Transformed::yes(Arc::new(sink.bind(inputs)?) as _));
         }
         match segment_scan::placeholder_input(&node) {

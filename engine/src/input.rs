@@ -8,9 +8,11 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, exec_err};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
+use sarsen_storage::StorageError;
+use sarsen_storage::export::Exports;
 use sarsen_storage::reader::{ParseErrors, ReadCounters};
 use sarsen_storage::segment::DeepStorage;
-use sarsen_storage::source::SourceContext;
+use sarsen_storage::source::{InputSplit, SourceContext, SplitGroup};
 
 /// Inputs of one work order, in the order of the fragment's input numbers, and what its sinks write to.
 #[derive(Debug, Clone, Default)]
@@ -45,11 +47,41 @@ pub enum FragmentInput {
     },
 }
 
-/// What the payload of an [`InputSplit`] holds, as JSON.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+/// What the payload of a kernel's input split holds.
+#[derive(Debug, Clone, PartialEq)]
 pub enum SplitPayload {
-    External(sarsen_storage::source::InputSplit),
+    /// Files or ranges of them, packed as [`SplitGroup::packed`] has them.
+    External(Vec<u8>),
     Segment(SegmentFile),
+}
+
+/// First bytes of payloads.
+const EXTERNAL: u8 = b'E';
+const SEGMENT: u8 = b'S';
+
+impl SplitPayload {
+    /// # Errors
+    /// When a segment's name cannot be written as JSON.
+    pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        let (kind, rest) = match self {
+            SplitPayload::External(packed) => (EXTERNAL, packed.clone()),
+            SplitPayload::Segment(file) => (SEGMENT, serde_json::to_vec(file)?),
+        };
+        Ok(std::iter::once(kind).chain(rest).collect())
+    }
+
+    /// # Errors
+    /// For bytes that are no payload.
+    pub fn decode(payload: &[u8]) -> Result<Self> {
+        match payload.split_first() {
+            Some((&EXTERNAL, packed)) => Ok(SplitPayload::External(packed.to_vec())),
+            Some((&SEGMENT, json)) => match serde_json::from_slice(json) {
+                Ok(file) => Ok(SplitPayload::Segment(file)),
+                Err(error) => exec_err!("unreadable input split: {error}"),
+            },
+            _ => exec_err!("unreadable input split"),
+        }
+    }
 }
 
 /// Reads what other work orders left for this one.
@@ -67,10 +99,10 @@ pub trait ShuffleReader: fmt::Debug + Send + Sync {
 }
 
 /// An EXTERN input of one work order: a queue of splits from which the fragment's partitions take by turns, so that
-/// none of them waits while another has work left.
+/// none of them waits while another has work left. Of a million files one group's names are unpacked at a time.
 #[derive(Debug)]
 pub struct ExternalInput {
-    splits: Mutex<VecDeque<sarsen_storage::source::InputSplit>>,
+    queue: Mutex<Queue>,
     /// Partitions that read from the queue at once.
     pub partitions: usize,
     pub context: Arc<SourceContext>,
@@ -78,17 +110,29 @@ pub struct ExternalInput {
     pub parse_errors: Arc<ParseErrors>,
 }
 
+#[derive(Debug)]
+struct Queue {
+    /// Packed groups of splits.
+    groups: VecDeque<Vec<u8>>,
+    unpacked: VecDeque<InputSplit>,
+}
+
 impl ExternalInput {
+    /// Reads `groups`, which hold `splits` splits in all.
     pub fn new(
-        splits: Vec<sarsen_storage::source::InputSplit>,
+        groups: Vec<Vec<u8>>,
+        splits: usize,
         partitions: usize,
         context: Arc<SourceContext>,
         counters: Arc<ReadCounters>,
         parse_errors: Arc<ParseErrors>,
     ) -> Self {
-        let partitions = partitions.clamp(1, splits.len().max(1));
+        let partitions = partitions.clamp(1, splits.max(groups.len()).max(1));
         ExternalInput {
-            splits: Mutex::new(splits.into()),
+            queue: Mutex::new(Queue {
+                groups: groups.into(),
+                unpacked: VecDeque::new(),
+            }),
             partitions,
             context,
             counters,
@@ -97,11 +141,18 @@ impl ExternalInput {
     }
 
     /// The next split that nobody reads yet.
-    pub fn next_split(&self) -> Option<sarsen_storage::source::InputSplit> {
-        self.splits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+    pub fn next_split(&self) -> Option<Result<InputSplit, StorageError>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(split) = queue.unpacked.pop_front() {
+                return Some(Ok(split));
+            }
+            let group = queue.groups.pop_front()?;
+            match SplitGroup::unpack(&group) {
+                Ok(splits) => queue.unpacked = splits.into(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
@@ -119,6 +170,11 @@ pub struct SegmentFile {
 #[derive(Debug)]
 pub struct SinkContext {
     pub deep_storage: DeepStorage,
+    /// Where exports may write.
+    pub exports: Exports,
+    pub query_id: String,
+    /// Number of the worker that writes.
+    pub worker: u32,
     /// Makes the files of one attempt differ from those of every other.
     pub unique: String,
     /// Output partition of the ingestion by local partition.

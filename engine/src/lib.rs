@@ -9,6 +9,7 @@
 //! Deliberately absent: who runs a fragment and where its rows go (the worker), and SQL (the planner).
 
 pub mod codec;
+pub mod export_sink;
 pub mod extern_scan;
 pub mod fragment;
 pub mod guard;
@@ -19,6 +20,7 @@ pub mod segment_scan;
 pub mod segment_sink;
 pub mod shuffle_read;
 
+pub use export_sink::ExportSinkExec;
 pub use extern_scan::ExternScanExec;
 pub use segment_sink::SegmentSinkExec;
 pub use shuffle_read::ShuffleReadExec;

@@ -111,12 +111,20 @@ impl ApiError {
     }
 }
 
+/// Druid has a status for each category of errors (DruidException.Category).
+fn plan_status(error: &PlanError) -> StatusCode {
+    match error.category {
+        "UNSUPPORTED" => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             ApiError::Body { status, message } => json_response(status, &errors::unreadable_body(&message)),
             ApiError::Plan { error, task: None } => {
-                json_response(StatusCode::BAD_REQUEST, &errors::plan_error(&error))
+                json_response(plan_status(&error), &errors::plan_error(&error))
             }
             ApiError::Plan {
                 error,
@@ -124,7 +132,7 @@ impl IntoResponse for ApiError {
             } => {
                 let body =
                     json!({ "taskId": task_id, "state": "FAILED", "error": errors::plan_error(&error) });
-                json_response(StatusCode::BAD_REQUEST, &body)
+                json_response(plan_status(&error), &body)
             }
             ApiError::Invalid { message } => json_response(
                 StatusCode::BAD_REQUEST,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen gateway`.
@@ -41,6 +42,11 @@ pub struct Options {
     pub tls: TlsOptions,
     #[command(flatten)]
     pub http: HttpOptions,
+    /// Accepted on every role; a gateway exports nothing.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }
 
 /// Flags of whoever serves the HTTP API: who may use it, and how it is reached.

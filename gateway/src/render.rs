@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod errors;
 pub mod explain;
+mod export;
 mod native;
 pub mod payload;
 mod redact;

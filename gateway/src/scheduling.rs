@@ -33,7 +33,7 @@ pub fn lock_type(context: &Map<String, Value>, kind: StatementKind) -> Result<v1
     let (alone, beside, name) = match kind {
         StatementKind::Replace => (Exclusive, Replace, "a REPLACE"),
         StatementKind::Insert => (Shared, Append, "an INSERT"),
-        StatementKind::Select | StatementKind::Explain => return Ok(Unspecified),
+        StatementKind::Select | StatementKind::Export | StatementKind::Explain => return Ok(Unspecified),
     };
     let concurrent = match context.get("useConcurrentLocks") {
         Some(Value::Bool(flag)) => *flag,

@@ -107,10 +107,7 @@ async fn planned(
         identity: identity.name.clone(),
         statement_time_ms,
         kind: kind(planned.kind).into(),
-        datasource: planned
-            .datasource
-            .clone()
-            .unwrap_or_else(|| "__query_select".to_owned()),
+        datasource: payload::task_datasource(&planned).to_owned(),
         replace_intervals: intervals(&planned),
         catalog: Some(catalog),
         priority: scheduling::priority(&planned.context, endpoint).map_err(refused)?,
@@ -243,7 +240,7 @@ fn table(table: &v1::Table) -> TableSchema {
 
 fn written_by(kind: StatementKind) -> Option<&'static str> {
     match kind {
-        StatementKind::Insert => Some("INSERT"),
+        StatementKind::Insert | StatementKind::Export => Some("INSERT"),
         StatementKind::Replace => Some("REPLACE"),
         StatementKind::Select | StatementKind::Explain => None,
     }
@@ -253,7 +250,8 @@ fn kind(kind: StatementKind) -> v1::StatementKind {
     match kind {
         StatementKind::Insert => v1::StatementKind::Insert,
         StatementKind::Replace => v1::StatementKind::Replace,
-        StatementKind::Select | StatementKind::Explain => v1::StatementKind::Select,
+        // An export takes no locks.
+        StatementKind::Select | StatementKind::Export | StatementKind::Explain => v1::StatementKind::Select,
     }
 }
 

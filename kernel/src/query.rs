@@ -1,6 +1,6 @@
 //! What a query is to the kernel: stages, their inputs, their shuffles, and choices between alternatives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,55 @@ pub enum QueryKind {
     Select,
     /// Rows become segments that are published in one transaction.
     Ingest(IngestTarget),
+    /// Rows become files elsewhere, which are put in place together.
+    Export(ExportTarget),
+}
+
+/// Where an export writes to, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportTarget {
+    /// `local`, `s3`, `google` or `azure`.
+    pub storage: String,
+    /// The destination's arguments by name: `exportPath`; `bucket`, `prefix`, `assumeRoleArn`, `assumeRoleExternalId`.
+    pub arguments: BTreeMap<String, String>,
+    pub format: ExportFormat,
+    pub compression: ExportCompression,
+    /// Rows of a file at about the most.
+    pub rows_per_file: u64,
+    /// Bytes of a file at about the most.
+    pub bytes_per_file: Option<u64>,
+    /// Columns that stand in the names of folders, `column=value/`, and not in the files.
+    pub partition_columns: Vec<String>,
+}
+
+/// What an export's files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExportFormat {
+    Csv,
+    /// An object a line.
+    Json,
+    Parquet,
+}
+
+impl ExportFormat {
+    /// As files are named after it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportFormat::Csv => "csv",
+            ExportFormat::Json => "json",
+            ExportFormat::Parquet => "parquet",
+        }
+    }
+}
+
+/// How an export's files are compressed: the whole file of csv and JSON, the columns within a Parquet file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExportCompression {
+    None,
+    Gzip,
+    Zstd,
+    /// Of Parquet only.
+    Snappy,
 }
 
 /// Where an ingestion publishes to.
@@ -239,6 +288,7 @@ pub enum ProcessorKind {
     SortMergeJoin,
     Window,
     SegmentGenerator,
+    ExportResults,
     OffsetLimit,
     QueryResults,
 }

@@ -9,6 +9,7 @@ use crate::fault::{Fault, FaultReport};
 use crate::ids::{Incarnation, Millis, QueryId, StageNumber, WorkerNumber};
 use crate::query::{ColumnDescriptor, QueryKind, StageDefinition};
 use crate::shuffle::Boundaries;
+use crate::work_order::OutputMode;
 
 /// State of a whole query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +103,13 @@ pub struct StageReport {
     /// True for a stage of an alternative that was not taken: it will never run.
     pub skipped: bool,
     pub boundaries: Option<Boundaries>,
+    /// Where the output is kept.
+    #[serde(default = "local_output")]
+    pub output: OutputMode,
+}
+
+fn local_output() -> OutputMode {
+    OutputMode::Memory
 }
 
 /// The kernel's stage phases by name.

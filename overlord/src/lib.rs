@@ -14,6 +14,7 @@ mod election;
 mod error;
 mod handler;
 pub mod ids;
+mod leftovers;
 pub mod line;
 pub mod locks;
 pub mod membership;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sarsen_kernel::secret::Secret;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::directory::Directory;
 use sarsen_proto::secret;
 use sarsen_proto::tls::TlsOptions;
@@ -32,7 +33,7 @@ pub struct Options {
     /// Connections to PostgreSQL at the most; SQLite has one that writes and four that read.
     #[arg(long, env = "SARSEN_METADATA_CONNECTIONS", default_value_t = METADATA_CONNECTIONS)]
     pub metadata_connections: u32,
-    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    /// Where segments and reports are kept: a folder, s3://BUCKET/PREFIX, gs://… or azure://… [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Address of a controller or worker that may take part (HOST:PORT); may be repeated. Given any, membership is fixed:
@@ -65,6 +66,11 @@ pub struct Options {
     pub tls: TlsOptions,
     #[command(flatten)]
     pub security: SecurityOptions,
+    /// Accepted by every role; the Overlord exports nothing.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }
 
 /// Flags of whoever keeps users and writes the audit log.
@@ -117,21 +123,10 @@ impl Options {
         })
     }
 
-    /// Folder of deep storage.
-    ///
-    /// # Errors
-    /// [`OverlordError::Setting`] for a store that is not a folder.
-    pub fn deep_storage_dir(&self) -> Result<PathBuf, OverlordError> {
-        let Some(location) = &self.deep_storage else {
-            return Ok(self.data_dir.join("deep-storage"));
-        };
-        match location.split_once("://") {
-            None => Ok(PathBuf::from(location)),
-            Some(("file", path)) => Ok(PathBuf::from(path)),
-            Some((scheme, _)) => Err(OverlordError::Setting {
-                setting: "--deep-storage",
-                reason: format!("`{scheme}://` is not supported yet: use a folder or a file:// URL"),
-            }),
-        }
+    /// Deep storage as set or by default.
+    pub fn deep_storage(&self) -> String {
+        self.deep_storage
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("deep-storage").to_string_lossy().into_owned())
     }
 }

@@ -1,11 +1,13 @@
 //! Final reports in deep storage, under `reports/<task id>`.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use object_store::local::LocalFileSystem;
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
+use sarsen_object::{Access, Bucket, Location, ObjectError, StoreKind, Stores};
 use sarsen_proto::v1;
 
 use crate::ids::TaskId;
@@ -15,6 +17,8 @@ use crate::ids::TaskId;
 pub enum ReportError {
     #[error("{0}")]
     Store(#[from] object_store::Error),
+    #[error("{0}")]
+    Open(#[from] ObjectError),
     #[error("the report of task [{task_id}] cannot be read: {error}")]
     Malformed {
         task_id: TaskId,
@@ -22,29 +26,73 @@ pub enum ReportError {
     },
 }
 
-/// The folder of reports.
+/// Where workers put outputs that outlive them.
+const DURABLE: &str = "shuffle";
+
+/// Reports, and what else the Overlord keeps in deep storage.
 #[derive(Debug, Clone)]
 pub struct Reports {
     store: Arc<dyn ObjectStore>,
+    bucket: Bucket,
+    /// Before all keys of deep storage in the bucket.
+    prefix: String,
 }
 
 impl Reports {
-    /// Opens (and makes) deep storage in a folder.
+    /// Opens deep storage: a folder, which is made when it is missing, or a prefix in a bucket.
     ///
     /// # Errors
-    /// When the folder cannot be made or is not one.
-    pub fn open(folder: &Path) -> Result<Self, ReportError> {
-        std::fs::create_dir_all(folder).map_err(|error| object_store::Error::Generic {
-            store: "LocalFileSystem",
-            source: Box::new(error),
-        })?;
+    /// When the URL is none, the store's settings are incomplete or the folder cannot be made.
+    pub fn open(url: &str, stores: &Stores) -> Result<Self, ReportError> {
+        let location: Location = url.parse()?;
+        let bucket = stores.open(&location, &Access::default())?;
+        if location.kind == StoreKind::Local || location.key.trim_matches('/').is_empty() {
+            return Ok(Reports {
+                store: Arc::clone(&bucket.store),
+                bucket,
+                prefix: String::new(),
+            });
+        }
+        let prefix = location.path()?;
         Ok(Reports {
-            store: Arc::new(LocalFileSystem::new_with_prefix(folder)?),
+            prefix: format!("{prefix}/"),
+            store: Arc::new(PrefixStore::new(Arc::clone(&bucket.store), prefix)),
+            bucket,
         })
     }
 
-    fn path(task: &TaskId) -> object_store::path::Path {
-        object_store::path::Path::from_iter(["reports", task.as_str()])
+    fn path(task: &TaskId) -> Path {
+        Path::from_iter(["reports", task.as_str()])
+    }
+
+    /// Folders of queries whose stages' outputs lie in deep storage, `query-<id>`.
+    ///
+    /// # Errors
+    /// When deep storage fails.
+    pub async fn durable_outputs(&self) -> Result<Vec<String>, ReportError> {
+        let listed = self.store.list_with_delimiter(Some(&Path::from(DURABLE))).await?;
+        let folders = listed.common_prefixes.iter();
+        Ok(folders
+            .filter_map(|folder| folder.filename().map(str::to_owned))
+            .collect())
+    }
+
+    /// Removes the outputs of such a folder, with uploads that were begun.
+    ///
+    /// # Errors
+    /// When deep storage fails.
+    pub async fn remove_durable_outputs(&self, folder: &str) -> Result<(), ReportError> {
+        let folder = Path::from_iter([DURABLE, folder]);
+        let mut listed = self.store.list(Some(&folder));
+        while let Some(object) = listed.next().await {
+            match self.store.delete(&object?.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let prefix = format!("{}{folder}/", self.prefix);
+        self.bucket.abort_uploads(&prefix, |_| true).await?;
+        Ok(())
     }
 
     /// Keeps a report; writing it again is harmless.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sarsen_object::Stores;
 use sarsen_observe::Observed;
 use sarsen_proto::access::CallerRoles;
 use sarsen_proto::membership::{MAX_MESSAGE_BYTES, advertised};
@@ -49,7 +50,6 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> Result<Started, OverlordError> {
     let metadata = options.metadata_url()?;
-    let folder = options.deep_storage_dir()?;
     let opening = |error| OverlordError::OpenStore {
         place: metadata.to_string(),
         error,
@@ -57,8 +57,10 @@ pub async fn start(
     let store = Store::open_pooled(&metadata, options.metadata_connections)
         .await
         .map_err(opening)?;
-    let reports = Reports::open(&folder).map_err(|error| OverlordError::DeepStorage {
-        path: folder.display().to_string(),
+    let deep_storage = options.deep_storage();
+    let stores = Stores::new(options.objects.clone());
+    let reports = Reports::open(&deep_storage, &stores).map_err(|error| OverlordError::DeepStorage {
+        path: deep_storage.clone(),
         reason: error.to_string(),
     })?;
     let leadership = Leadership::default();
@@ -101,6 +103,9 @@ pub async fn start(
     ));
     let routes = routes.routes();
     overlord.tracker.spawn(Arc::clone(&overlord).sweep());
+    overlord
+        .tracker
+        .spawn(Arc::clone(&overlord).sweep_durable_outputs());
     let observed: Arc<dyn Observed> = Arc::clone(&overlord) as Arc<dyn Observed>;
     sarsen_observe::observe(&observed);
     if let Some(directory) = directory {

@@ -64,6 +64,15 @@ impl PlanError {
         }
     }
 
+    /// SQL that is valid and that the engine has not.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        PlanError {
+            error_code: "general",
+            category: "UNSUPPORTED",
+            ..Self::invalid_without_source(message)
+        }
+    }
+
     /// SQL that is valid and that Druid has no query for.
     pub fn not_planned(reason: impl std::fmt::Display) -> Self {
         PlanError {

@@ -12,6 +12,7 @@ mod check;
 mod depth;
 mod dialect;
 mod error;
+mod export;
 mod extend;
 mod external;
 mod granularity;

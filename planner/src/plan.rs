@@ -21,10 +21,10 @@ use crate::extend::place;
 use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::Settings;
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
-use crate::statement::{Body, Ingest, Statement};
+use crate::statement::{Body, Export, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
-use crate::{check, ingest, mistyped, native, parameters, rewrite, session, sql_types, statement};
+use crate::{check, export, ingest, mistyped, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -143,12 +143,17 @@ impl Planner<'_> {
         let mut planned = match &self.statement.body {
             Body::Select(_) => self.plan_select(&session, &query).await?,
             Body::Ingest(ingest) => self.plan_ingest(&session, &query, ingest).await?,
+            Body::Export(export) => self.plan_export(&session, &query, export).await?,
         };
         planned.resources = self.resources(&query, planned.datasource.as_deref())?;
         if self.statement.explain {
             planned.explain = Some(match &self.statement.body {
                 Body::Select(_) => Explain {
                     statement_type: "SELECT",
+                    clustered_by: Vec::new(),
+                },
+                Body::Export(_) => Explain {
+                    statement_type: "INSERT",
                     clustered_by: Vec::new(),
                 },
                 Body::Ingest(ingest) => Explain {
@@ -302,6 +307,49 @@ impl Planner<'_> {
         })
     }
 
+    async fn plan_export(
+        &self,
+        session: &SessionState,
+        query: &Query,
+        export: &Export,
+    ) -> Result<Planned, PlanError> {
+        export::check(query)?;
+        let logical = self.logical_plan(session, query).await?;
+        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let columns = outputs(&logical, &names);
+        let target = export::target(export, &columns, &self.settings)?;
+        let physical = self.physical_plan(session, &logical).await?;
+        let mut builder = self.builder();
+        let closed = builder
+            .open(&physical)
+            .and_then(|open| export::close(&mut builder, open, &target, &columns));
+        closed.map_err(|error| self.refused(&error))?;
+        let Cut {
+            stages,
+            choices,
+            scans,
+        } = builder.finish();
+        Ok(Planned {
+            context: self.context.clone(),
+            max_workers: self.settings.max_workers,
+            scans,
+            definition: QueryDefinition {
+                query_id: QueryId(self.request.query_id.clone()),
+                stages,
+                choices,
+                kind: QueryKind::Export(target),
+                result_signature: columns.clone(),
+            },
+            kind: StatementKind::Export,
+            datasource: None,
+            replace_intervals: None,
+            resources: Vec::new(),
+            explain: None,
+            outputs: columns,
+            native: native::native(&logical, &[], self.settings.native),
+        })
+    }
+
     fn builder(&self) -> StageBuilder<'_> {
         let options = CutOptions {
             max_workers: self.settings.max_workers,
@@ -396,6 +444,13 @@ impl Planner<'_> {
                 kind,
                 name,
                 action: Action::Read,
+            });
+        }
+        if let Body::Export(export) = &self.statement.body {
+            resources.insert(ResourceAction {
+                kind: ResourceKind::External,
+                name: export.storage.to_lowercase(),
+                action: Action::Write,
             });
         }
         if let Some(target) = target {

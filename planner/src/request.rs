@@ -44,6 +44,8 @@ pub enum StatementKind {
     Select,
     Insert,
     Replace,
+    /// INSERT INTO EXTERN.
+    Export,
     /// EXPLAIN PLAN FOR any of the others.
     Explain,
 }

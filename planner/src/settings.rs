@@ -19,7 +19,20 @@ pub struct Settings {
     /// Bytes of a worker task, where they were set by hand.
     pub task_memory_bytes: Option<u64>,
     pub native: Native,
+    pub export: ExportSettings,
 }
+
+/// How the files of an export are cut and compressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportSettings {
+    pub rows_per_file: u64,
+    pub bytes_per_file: Option<u64>,
+    /// As it was written.
+    pub compression: Option<String>,
+}
+
+/// Rows of a page or file (Druid: multi-stage-query/reference.md#context-parameters, `rowsPerPage`).
+const DEFAULT_ROWS_PER_PAGE: u64 = 100_000;
 
 /// One controller and one worker.
 const DEFAULT_TASKS: i64 = 2;
@@ -80,6 +93,11 @@ impl Settings {
                     _ => DistinctCount::Approximate,
                 },
                 sort_merge_join,
+            },
+            export: ExportSettings {
+                rows_per_file: positive(context, "rowsPerPage")?.unwrap_or(DEFAULT_ROWS_PER_PAGE),
+                bytes_per_file: positive(context, "bytesPerPage")?,
+                compression: text(context, "exportCompression")?,
             },
         })
     }

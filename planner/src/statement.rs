@@ -33,6 +33,7 @@ pub struct Statement {
 pub enum Body {
     Select(Box<Query>),
     Ingest(Box<Ingest>),
+    Export(Box<Export>),
 }
 
 /// INSERT or REPLACE.
@@ -45,6 +46,19 @@ pub struct Ingest {
     pub query: Query,
     pub partitioned_by: Granularity,
     pub clustered_by: Vec<Expr>,
+}
+
+/// INSERT INTO EXTERN.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// As it was written.
+    pub storage: String,
+    pub arguments: Vec<(String, String)>,
+    /// As it was written.
+    pub format: String,
+    pub query: Query,
+    /// Names of columns.
+    pub partitioned_by: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +85,7 @@ impl Statement {
         match &self.body {
             Body::Select(query) => query,
             Body::Ingest(ingest) => &ingest.query,
+            Body::Export(export) => &export.query,
         }
     }
 }
@@ -129,7 +144,7 @@ const STATEMENTS: [&str; 7] = ["INSERT", "REPLACE", "EXPLAIN", "SET", "WITH", "S
 fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
     let first = cursor.word().unwrap_or_default();
     match first.as_str() {
-        "INSERT" | "REPLACE" => Ok(Body::Ingest(Box::new(ingest(cursor)?))),
+        "INSERT" | "REPLACE" => written(cursor),
         "UPSERT" => Err(PlanError::invalid("UPSERT is not supported.")),
         "DELETE" | "UPDATE" | "MERGE" => {
             Err(PlanError::invalid(format!("Unsupported SQL statement [{first}]")))
@@ -150,15 +165,71 @@ fn body(cursor: &mut Cursor) -> Result<Body, PlanError> {
     }
 }
 
-fn ingest(cursor: &mut Cursor) -> Result<Ingest, PlanError> {
+/// INSERT or REPLACE, into a table or somewhere else.
+fn written(cursor: &mut Cursor) -> Result<Body, PlanError> {
     let replace = cursor.eat("REPLACE");
     if !replace {
         cursor.eat("INSERT");
     }
-    let operation = if replace { "REPLACE" } else { "INSERT" };
     cursor.expect("INTO")?;
+    if cursor.word().as_deref() == Some("EXTERN") && cursor.next_is(&Token::LParen) {
+        if replace {
+            return Err(PlanError::invalid(
+                "REPLACE operations do no support EXTERN destinations. Use INSERT statements to write to an external \
+                 destination.",
+            ));
+        }
+        return Ok(Body::Export(Box::new(export(cursor)?)));
+    }
+    let operation = if replace { "REPLACE" } else { "INSERT" };
+    Ok(Body::Ingest(Box::new(ingest(cursor, operation)?)))
+}
+
+/// What follows `INSERT INTO` of an export.
+fn export(cursor: &mut Cursor) -> Result<Export, PlanError> {
+    cursor.expect("EXTERN")?;
+    let (storage, arguments) = crate::export::destination(cursor)?;
+    let format = if cursor.eat("AS") {
+        match cursor.next() {
+            Some(Token::Word(word)) => Some(word.value),
+            _ => return Err(cursor.unexpected(&["CSV", "JSON", "PARQUET"])),
+        }
+    } else {
+        None
+    };
+    let tokens = cursor.rest();
+    let end = cursor.end();
+    let (query_tokens, partitioned, clustered) = split_clauses(tokens);
+    let query = *parse_all(query_tokens, end, |parser| parser.parse_query())?;
+    if clustered.is_some() {
+        return Err(crate::export::no_clauses());
+    }
+    let format = format.ok_or_else(|| {
+        PlanError::invalid(
+            "Exporting rows into an EXTERN destination requires an AS clause to specify the format, but none was found.",
+        )
+    })?;
+    Ok(Export {
+        storage,
+        arguments,
+        format,
+        query,
+        partitioned_by: match partitioned {
+            Some(tokens) => crate::export::partition_columns(tokens, end)?,
+            None => Vec::new(),
+        },
+    })
+}
+
+fn ingest(cursor: &mut Cursor, operation: &str) -> Result<Ingest, PlanError> {
+    let replace = operation == "REPLACE";
     let target = object_name(cursor)?;
     let columns = column_list(cursor)?;
+    if cursor.eat("AS") {
+        return Err(PlanError::invalid(
+            "The AS <format> clause should only be specified while exporting rows into an EXTERN destination.",
+        ));
+    }
     let overwrite_tokens = if replace {
         Some(overwrite_clause(cursor)?)
     } else {
@@ -502,19 +573,26 @@ fn unexpected_token(token: &TokenWithSpan, end: Location, expected: &[&str]) -> 
     error
 }
 
-struct Cursor {
+pub(crate) struct Cursor {
     tokens: Vec<TokenWithSpan>,
     position: usize,
 }
 
 impl Cursor {
-    fn peek(&self) -> Option<&TokenWithSpan> {
+    pub(crate) fn peek(&self) -> Option<&TokenWithSpan> {
         self.tokens
             .get(self.position)
             .filter(|token| token.token != Token::EOF)
     }
 
-    fn next(&mut self) -> Option<Token> {
+    /// Whether the token behind the next one is this.
+    fn next_is(&self, token: &Token) -> bool {
+        self.tokens
+            .get(self.position + 1)
+            .is_some_and(|next| next.token == *token)
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Token> {
         let token = self.peek()?.token.clone();
         self.position += 1;
         Some(token)
@@ -553,7 +631,7 @@ impl Cursor {
             .map_or(Location { line: 0, column: 0 }, |token| token.span.end)
     }
 
-    fn unexpected(&self, expected: &[&str]) -> PlanError {
+    pub(crate) fn unexpected(&self, expected: &[&str]) -> PlanError {
         match self.peek() {
             Some(token) => unexpected_token(token, self.end(), expected),
             None => unexpected_token(&TokenWithSpan::wrap(Token::EOF), self.end(), expected),

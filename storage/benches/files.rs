@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::TryStreamExt;
+use sarsen_object::{ObjectSettings, Stores};
 use sarsen_storage::reader::{ParseErrors, ReadCounters, ReadRequest, read_split};
 use sarsen_storage::segment::{DeepStorage, Interval, SegmentLocation, SegmentWriter};
 use sarsen_storage::signature::{DruidType, Signature};
@@ -103,7 +104,11 @@ fn files(criterion: &mut Criterion) {
     }
     let batches = read(&runtime, &request(&json(), r#"{"type":"json"}"#));
     let folder = tempfile::tempdir().unwrap();
-    let storage = DeepStorage::open(&folder.path().to_string_lossy()).unwrap();
+    let storage = DeepStorage::open(
+        &folder.path().to_string_lossy(),
+        &Stores::new(ObjectSettings::default()),
+    )
+    .unwrap();
     group.throughput(Throughput::Elements(ROWS as u64));
     let mut number = 0;
     group.bench_function("write_segment", |bencher| {

@@ -27,6 +27,10 @@ pub enum StorageError {
     },
     #[error("Too many warnings of type CannotParseExternalData generated (max = {max})")]
     TooManyBadRows { max: u64, last: String },
+    #[error("[{place}] cannot be read: {reason}")]
+    Object { place: String, reason: String },
+    #[error("{0}")]
+    Export(String),
     #[error("cannot write segment [{path}]: {reason}")]
     Write { path: String, reason: String },
     #[error("deep storage [{url}] cannot be used: {reason}")]

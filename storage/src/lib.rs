@@ -7,7 +7,9 @@
 
 pub mod decompress;
 mod error;
+pub mod export;
 pub mod format;
+mod parquet_sink;
 pub mod reader;
 pub mod segment;
 pub mod signature;

@@ -7,6 +7,7 @@ mod bytes_source;
 mod columns;
 mod delimited;
 mod json;
+mod object_parquet;
 mod parquet;
 
 use std::io::Read;
@@ -220,13 +221,16 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
     }
 }
 
-/// Whether a local file's first bytes are those of a compressed one.
+/// Whether the first bytes of a file that can be read from any place are those of a compressed one.
 fn is_compressed(request: &ReadRequest, runtime: &Handle) -> Result<bool, StorageError> {
-    let Opened::Local(file) = request.open(0, runtime)? else {
-        return Ok(false);
+    let opened: Box<dyn Read> = match request.open(0, runtime)? {
+        Opened::Local(file) => Box::new(file),
+        Opened::Object(object) => object.body(Some((0, MAGIC_BYTES)), runtime),
+        Opened::Stream(_) => return Ok(false),
     };
     let mut first = Vec::new();
-    file.take(MAGIC_BYTES)
+    opened
+        .take(MAGIC_BYTES)
         .read_to_end(&mut first)
         .map_err(|error| StorageError::file(request.file(), error))?;
     Ok(Compression::of_bytes(&first).is_some())

@@ -7,5 +7,5 @@ mod writer;
 
 pub use deep_storage::DeepStorage;
 pub use interval::{Interval, IntervalError, format_millis, parse_millis};
-pub use payload::{DataSegment, ShardSpec};
+pub use payload::{DataSegment, LoadSpec, ShardSpec};
 pub use writer::{SegmentLocation, SegmentWriter, WrittenSegment};

@@ -1,21 +1,26 @@
 //! Input sources of EXTERN (Druid: ingestion/input-sources.md).
 
 mod access;
+mod glob;
 mod list;
+mod object_body;
+mod objects;
 mod open;
+mod splits;
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use sarsen_object::StoreKind;
 use serde_json::{Map, Value, json};
 
 use sarsen_kernel::secret::Secret;
 
 use crate::StorageError;
-use crate::format::InputFormat;
 
 pub use access::{Lookup, Rules, SourceContext, shown_url};
-pub use open::{Opened, open};
+pub use objects::{Named, ObjectSource};
+pub use open::{ObjectFile, Opened, open};
+pub use splits::{InputFile, InputSplit, SplitGroup, Splitter, split_files};
 
 /// An input source.
 #[derive(Clone, PartialEq)]
@@ -23,6 +28,7 @@ pub enum InputSource {
     Local(LocalSource),
     Http(HttpSource),
     Inline { data: String },
+    Objects(Box<ObjectSource>),
 }
 
 /// Files named one by one, or found below a folder.
@@ -48,66 +54,7 @@ impl std::fmt::Debug for InputSource {
     }
 }
 
-/// One file of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputFile {
-    /// Path or URL; empty for inline data.
-    pub location: String,
-    /// Bytes, when known without reading it.
-    pub size: Option<u64>,
-}
-
-/// A unit of reading.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputSplit {
-    pub location: String,
-    /// Bytes `[start, end)` of the file; `None` for all of it.
-    pub range: Option<(u64, u64)>,
-    /// Bytes to read, 0 when unknown.
-    pub bytes: u64,
-}
-
-impl InputSplit {
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether it is the first of its file.
-    pub fn begins_file(&self) -> bool {
-        self.range.is_none_or(|(start, _)| start == 0)
-    }
-}
-
-/// Cuts files into units of at most about `target_bytes` where their format and compression allow it.
-pub fn split_files(files: Vec<InputFile>, format: &InputFormat, target_bytes: u64) -> Vec<InputSplit> {
-    let mut splits = Vec::new();
-    for file in files {
-        let size = file.size.unwrap_or(0);
-        let is_local = file.location.starts_with('/');
-        let compressed = crate::decompress::Compression::of_name(&file.location).is_some();
-        let splittable = is_local && !compressed && size > target_bytes && format.is_splittable();
-        if !splittable {
-            splits.push(InputSplit {
-                location: file.location,
-                range: None,
-                bytes: size,
-            });
-            continue;
-        }
-        let count = size.div_ceil(target_bytes.max(1)).max(1);
-        for index in 0..count {
-            let range = (size * index / count, size * (index + 1) / count);
-            splits.push(InputSplit {
-                location: file.location.clone(),
-                range: Some(range),
-                bytes: range.1 - range.0,
-            });
-        }
-    }
-    splits
-}
-
-const KNOWN: &str = "http, inline, local";
+const KNOWN: &str = "azure, azureStorage, google, http, inline, local, s3";
 
 /// Characters of inline data that an error message shows.
 const SHOWN_DATA: usize = 1_000;
@@ -121,6 +68,15 @@ impl FromStr for InputSource {
         match json.get("type").and_then(Value::as_str) {
             Some("local") => local(&json),
             Some("http") => http(json),
+            Some("s3") => ObjectSource::parse(StoreKind::S3, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
+            Some("google") => ObjectSource::parse(StoreKind::Google, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
+            Some("azure" | "azureStorage") => ObjectSource::parse(StoreKind::Azure, json)
+                .map(Box::new)
+                .map(InputSource::Objects),
             Some("inline") => match json.get("data").and_then(Value::as_str) {
                 Some(data) => Ok(InputSource::Inline {
                     data: data.to_owned(),
@@ -217,6 +173,7 @@ impl InputSource {
     pub fn to_json(&self) -> String {
         match self {
             InputSource::Http(http) => http.json.to_string(),
+            InputSource::Objects(objects) => objects.to_json().to_string(),
             _ => self.to_redacted_json(),
         }
     }
@@ -227,6 +184,7 @@ impl InputSource {
             InputSource::Local(_) => "local",
             InputSource::Http(_) => "http",
             InputSource::Inline { .. } => "inline",
+            InputSource::Objects(objects) => objects.type_name(),
         }
     }
 
@@ -245,6 +203,7 @@ impl InputSource {
                 let shown: String = data.chars().take(SHOWN_DATA).collect();
                 format!("InlineInputSource{{data='{shown}'}}")
             }
+            InputSource::Objects(objects) => objects.description(),
             InputSource::Http(http) => format!(
                 "HttpInputSource{{uris=\"[{}]\", httpAuthenticationUsername={}, \
                  httpAuthenticationPasswordProvider={}, requestHeaders = {{{}}}}}",
@@ -270,6 +229,7 @@ impl InputSource {
                 json!({ "type": "local", "baseDir": base_dir, "filter": filter })
             }
             InputSource::Inline { data } => json!({ "type": "inline", "data": data }),
+            InputSource::Objects(objects) => objects.to_redacted_json(),
             InputSource::Http(http) => {
                 let mut shown = Map::new();
                 shown.insert("type".to_owned(), "http".into());
@@ -317,21 +277,5 @@ mod tests {
         ] {
             assert!(!shown.contains("geheim"), "{shown}");
         }
-    }
-
-    #[test]
-    fn only_large_uncompressed_files_are_split() {
-        let format: InputFormat = r#"{"type":"json"}"#.parse().unwrap();
-        let file = |location: &str, size| InputFile {
-            location: location.to_owned(),
-            size: Some(size),
-        };
-        let files = vec![file("/a.json", 250), file("/b.json.gz", 250), file("/c.json", 10)];
-        let splits = split_files(files, &format, 100);
-        let ranges: Vec<_> = splits.iter().map(|split| split.range).collect();
-        assert_eq!(
-            ranges,
-            [Some((0, 83)), Some((83, 166)), Some((166, 250)), None, None]
-        );
     }
 }

@@ -9,6 +9,7 @@ use sarsen_engine::guard::Guards;
 use sarsen_engine::runtime::{SegmentFooters, TaskResources, task_context};
 use sarsen_kernel::ids::{Incarnation, WorkOrderId, WorkerNumber};
 use sarsen_proto::transport::Network;
+use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ pub struct ProcessEnvironment {
     pub network: Network,
     pub store: ShuffleStore,
     pub deep_storage: DeepStorage,
+    /// Where exports may write.
+    pub exports: Exports,
     pub footers: SegmentFooters,
     /// Reads outside sources with this process's allow-list.
     pub sources: Arc<SourceContext>,
@@ -129,7 +132,12 @@ impl TaskEnvironment {
     /// Reads shuffled pieces, those of this process by reference.
     pub fn puller(&self) -> Puller {
         let local = (self.process.address.clone(), self.process.store.clone());
-        Puller::new(self.process.network.clone(), Some(local), self.ticket_key.clone())
+        Puller::new(
+            self.process.network.clone(),
+            Some(local),
+            self.ticket_key.clone(),
+            self.process.deep_storage.object_store(),
+        )
     }
 }
 

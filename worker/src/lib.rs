@@ -8,6 +8,7 @@
 
 mod counters;
 mod cpu;
+pub mod durable;
 mod environment;
 mod error;
 mod flight;

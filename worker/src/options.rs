@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use sarsen_object::ObjectSettings;
 use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen worker`.
@@ -32,7 +33,7 @@ pub struct Options {
     /// Memory of this process (512M, 4G, 80%); by default three quarters of what the machine or container allows.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<MemorySize>,
-    /// Where segments and reports are kept: a folder or file:// URL [default: DATA_DIR/deep-storage].
+    /// Where segments and reports are kept: a folder, s3://BUCKET/PREFIX, gs://… or azure://… [default: DATA_DIR/deep-storage].
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Where rows go that do not fit into memory [default: DATA_DIR/spill].
@@ -44,6 +45,11 @@ pub struct Options {
     /// Prefix of paths or URLs that EXTERN may read; may be given several times.
     #[arg(long, env = "SARSEN_EXTERN_ALLOW", value_delimiter = ',')]
     pub extern_allow: Vec<String>,
+    /// Prefix of paths or URLs that exports may write below; may be given several times.
+    #[arg(long, env = "SARSEN_EXPORT_ALLOW", value_delimiter = ',')]
+    pub export_allow: Vec<String>,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
     /// Seconds that running tasks have to end after SIGTERM.
     #[arg(long, env = "SARSEN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,

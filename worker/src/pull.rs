@@ -12,11 +12,13 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use object_store::ObjectStore;
 use prost::Message;
 use sarsen_kernel::ids::{PartitionNumber, WorkOrderId};
 use sarsen_proto::transport::{Network, is_transient};
 use sarsen_proto::v1;
 
+use crate::durable::{self, DurableReader};
 use crate::flight::{MAX_MESSAGE_BYTES, MAX_PULL_BYTES};
 use crate::shuffle::frames::{self, Frame};
 use crate::shuffle::{Output, OutputKey, ShuffleStore};
@@ -50,7 +52,7 @@ pub struct PullCounters {
 }
 
 impl PullCounters {
-    fn count(&self, batch: &RecordBatch) {
+    pub(crate) fn count(&self, batch: &RecordBatch) {
         self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes
             .fetch_add(frames::live_bytes(batch) as u64, Ordering::Relaxed);
@@ -66,17 +68,25 @@ pub struct Puller {
     local: Option<(String, ShuffleStore)>,
     /// The query's.
     ticket_key: TicketKey,
+    durable: DurableReader,
 }
 
 /// How often a pull is repeated after the connection broke.
 const PULL_ATTEMPTS: u32 = 4;
 
 impl Puller {
-    pub fn new(network: Network, local: Option<(String, ShuffleStore)>, ticket_key: TicketKey) -> Self {
+    /// `durable` is deep storage, where outputs lie that outlive their workers.
+    pub fn new(
+        network: Network,
+        local: Option<(String, ShuffleStore)>,
+        ticket_key: TicketKey,
+        durable: Arc<dyn ObjectStore>,
+    ) -> Self {
         Puller {
             network,
             local,
             ticket_key,
+            durable: DurableReader::new(durable),
         }
     }
 
@@ -90,6 +100,10 @@ impl Puller {
         schema: SchemaRef,
         counters: Arc<PullCounters>,
     ) -> Result<Vec<SendableRecordBatchStream>> {
+        if let Some(folder) = durable::folder_of(&piece.address) {
+            let folder = folder.to_owned();
+            return self.durable.open(&folder, piece, schema, counters).await;
+        }
         match &self.local {
             Some((address, store)) if *address == piece.address => {
                 let key = OutputKey {
@@ -264,7 +278,7 @@ fn local_streams(
         .collect()
 }
 
-fn unavailable(piece: &Piece, reason: &str) -> DataFusionError {
+pub(crate) fn unavailable(piece: &Piece, reason: &str) -> DataFusionError {
     DataFusionError::External(Box::new(OutputUnavailable {
         producer: piece.producer,
         address: piece.address.clone(),

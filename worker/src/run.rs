@@ -8,6 +8,7 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
+use sarsen_engine::export_sink;
 use sarsen_engine::fragment;
 use sarsen_engine::guard::{external_source, guard};
 use sarsen_engine::input::{
@@ -17,6 +18,7 @@ use sarsen_kernel::fault::Fault;
 use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, WorkOrder};
+use sarsen_storage::export::StagedFile;
 use sarsen_storage::reader::ReadCounters;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,8 @@ pub enum Outcome {
     /// Rows lie in runs; the controller says where partitions are cut.
     Uncut(Uncut),
     Segments(Vec<WrittenSegment>),
+    /// Of an export: complete, and not in place yet.
+    Files(Vec<StagedFile>),
 }
 
 /// An output without boundaries.
@@ -90,6 +94,16 @@ pub async fn run(
     let partitions = plan.output_partitioning().partition_count();
     counters.start(partitions);
     match &order.shuffle {
+        None if plan.schema() == export_sink::report_schema() => {
+            let staged = for_each_partition(task, counters, &plan, cancel, |_| {
+                Ok(Files {
+                    task: Arc::clone(task),
+                    staged: Vec::new(),
+                })
+            });
+            let staged = staged.await?.into_iter().flat_map(Files::take);
+            Ok(Outcome::Files(staged.collect()))
+        }
         None => {
             check_segment_settings(task)?;
             let written =
@@ -195,6 +209,54 @@ impl PartitionSink for Shuffled {
 
     fn finish(&mut self) -> Result<()> {
         self.writer.finish()
+    }
+}
+
+/// Files of one partition; those that are not taken are taken back.
+struct Files {
+    task: Arc<TaskEnvironment>,
+    staged: Vec<StagedFile>,
+}
+
+impl Files {
+    fn take(mut self) -> Vec<StagedFile> {
+        std::mem::take(&mut self.staged)
+    }
+}
+
+impl PartitionSink for Files {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.staged.extend(export_sink::staged_files(&batch)?);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        if staged.is_empty() {
+            return;
+        }
+        let task = Arc::clone(&self.task);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { abort_files(&task, &staged).await });
+        }
+    }
+}
+
+/// Takes back files that nobody will put in place.
+pub async fn abort_files(task: &TaskEnvironment, files: &[StagedFile]) {
+    for file in files {
+        match task.process.exports.open(&file.target) {
+            Ok(destination) => destination.abort(file).await,
+            Err(error) => {
+                tracing::warn!(file = file.name, %error, "an unfinished file of an export stays behind")
+            }
+        }
     }
 }
 
@@ -305,18 +367,20 @@ fn bind_inputs(
                 read.set_total_files(splits.iter().map(|split| u64::from(split.files)).sum());
                 counters.add_external(&read);
                 let mut external = Vec::new();
+                let mut external_splits = 0;
                 let mut segments = Vec::new();
                 for split in splits {
-                    let payload = serde_json::from_slice(&split.payload).map_err(|error| {
-                        DataFusionError::Internal(format!("unreadable input split: {error}"))
-                    })?;
-                    match payload {
-                        SplitPayload::External(split) => external.push(split),
+                    match SplitPayload::decode(&split.payload)? {
+                        SplitPayload::External(group) => {
+                            external.push(group);
+                            external_splits += split.files.max(1) as usize;
+                        }
                         SplitPayload::Segment(file) => segments.push(file),
                     }
                 }
                 let external = ExternalInput::new(
                     external,
+                    external_splits,
                     task.process.core_count,
                     Arc::clone(&task.process.sources),
                     read,
@@ -354,6 +418,9 @@ fn bind_inputs(
     let sink = order.shuffle.is_none().then(|| {
         Arc::new(SinkContext {
             deep_storage: task.process.deep_storage.clone(),
+            exports: task.process.exports.clone(),
+            query_id: task.query_id.clone(),
+            worker: order.id.worker.0,
             unique: format!("{}-{}-{}", task.query_id, order.id.worker, order.id.attempt),
             partitions: sink_partitions,
             rows_written: counters.segment_rows(),

@@ -9,12 +9,14 @@ use std::time::Duration;
 use futures::Stream;
 use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
+use sarsen_object::Stores;
 use sarsen_observe::Observed;
 use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::worker_server::{Worker, WorkerServer};
 use sarsen_proto::version::{CheckVersion, VERSION};
+use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
 use tokio::sync::{Semaphore, mpsc};
@@ -179,14 +181,16 @@ fn process_environment(
         path: spill_dir.display().to_string(),
         error,
     })?;
+    let stores = Stores::new(options.objects.clone());
     let memory = usize::try_from(options.memory_bytes()).unwrap_or(usize::MAX);
     let process = ProcessEnvironment {
         address,
         network,
         store: ShuffleStore::default(),
-        deep_storage: DeepStorage::open(&options.deep_storage())?,
+        deep_storage: DeepStorage::open(&options.deep_storage(), &stores)?,
+        exports: Exports::new(&options.export_allow, stores.clone()),
         footers: SegmentFooters::default(),
-        sources: Arc::new(SourceContext::new(&options.extern_allow)?),
+        sources: Arc::new(SourceContext::new(&options.extern_allow)?.with_stores(stores)),
         cpu: cpu.handle().clone(),
         cores: Arc::new(Semaphore::new(cores)),
         core_count: cores,

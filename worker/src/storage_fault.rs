@@ -18,14 +18,15 @@ pub fn fault_of(error: &StorageError) -> Fault {
             error_message: error.to_string(),
         },
         // As Druid has them: nobody said what to do about a file that breaks off.
-        StorageError::File { .. } | StorageError::Http { .. } | StorageError::HttpStatus { .. } => {
-            Fault::DruidException {
-                druid_error_code: "general".to_owned(),
-                persona: "DEVELOPER".to_owned(),
-                category: "UNCATEGORIZED".to_owned(),
-                message: error.to_string(),
-            }
-        }
+        StorageError::File { .. }
+        | StorageError::Object { .. }
+        | StorageError::Http { .. }
+        | StorageError::HttpStatus { .. } => Fault::DruidException {
+            druid_error_code: "general".to_owned(),
+            persona: "DEVELOPER".to_owned(),
+            category: "UNCATEGORIZED".to_owned(),
+            message: error.to_string(),
+        },
         other => Fault::UnknownError {
             message: other.to_string(),
         },

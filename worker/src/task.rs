@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Epoch, Millis, PartitionNumber, QueryId, WorkOrderId};
 use sarsen_kernel::shuffle::{Boundaries, OutputSizes, PartitionSize};
-use sarsen_kernel::work_order::WorkOrder;
+use sarsen_kernel::work_order::{OutputMode, WorkOrder};
 use sarsen_kernel::worker::{OrderFailure, WorkerAction, WorkerEvent, WorkerTaskKernel};
 use sarsen_proto::v1::worker_command::Command;
 use sarsen_proto::v1::worker_event::Event;
 use sarsen_proto::{from_kernel, to_kernel, v1};
+use sarsen_storage::export::StagedFile;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -21,6 +22,7 @@ use tracing::Instrument;
 
 use crate::counters::OrderCounters;
 use crate::cpu::thread_cpu_ns;
+use crate::durable;
 use crate::environment::TaskEnvironment;
 use crate::error::{RunError, classify};
 use crate::run::{self, Outcome, Uncut, WrittenSegment};
@@ -110,16 +112,21 @@ fn ended() -> Status {
 enum Done {
     Ran(Box<WorkOrder>, Result<Outcome, RunError>),
     Cut(WorkOrderId, Result<Output, RunError>),
+    /// The output lies in deep storage.
+    Stored(WorkOrderId, OutputSizes, Result<(), RunError>),
 }
 
 /// An order that was started.
 struct Order {
     cancel: CancellationToken,
     counters: Arc<OrderCounters>,
+    /// Where the output goes if it is to outlive this worker: an address of [`durable`].
+    durable: Option<String>,
     /// Waits for boundaries.
     uncut: Option<(Box<WorkOrder>, Uncut)>,
     segments: Vec<WrittenSegment>,
-    /// The controller knows of the segments, and answers for them.
+    files: Vec<StagedFile>,
+    /// The controller knows of the segments or files, and answers for them.
     reported: bool,
     running: bool,
 }
@@ -319,8 +326,11 @@ impl Task {
         let state = Order {
             cancel: cancel.clone(),
             counters: Arc::clone(&counters),
+            durable: (order.output == OutputMode::Durable)
+                .then(|| durable::address(&environment.query_id, order.epoch.0)),
             uncut: None,
             segments: Vec::new(),
+            files: Vec::new(),
             reported: false,
             running: true,
         };
@@ -376,6 +386,25 @@ impl Task {
             }
             Done::Ran(order, Ok(Outcome::Output(output))) => self.output(order.id, output).await,
             Done::Cut(id, Ok(output)) => self.output(id, output).await,
+            Done::Ran(order, Ok(Outcome::Files(files))) => {
+                let mut sizes = OutputSizes::new();
+                for file in &files {
+                    let size: &mut PartitionSize = sizes.entry(PartitionNumber(file.partition)).or_default();
+                    size.rows += file.rows;
+                    size.bytes += file.bytes;
+                }
+                if let Some(state) = self.orders.get_mut(&order.id) {
+                    state
+                        .counters
+                        .finish_segments(files.iter().map(|file| file.rows).sum());
+                    state.files = files;
+                }
+                self.event(WorkerEvent::OutputWritten {
+                    order: order.id,
+                    sizes,
+                })
+                .await;
+            }
             Done::Ran(order, Ok(Outcome::Segments(segments))) => {
                 let mut sizes = OutputSizes::new();
                 for segment in &segments {
@@ -396,6 +425,10 @@ impl Task {
                 })
                 .await;
             }
+            Done::Stored(id, sizes, Ok(())) => {
+                self.event(WorkerEvent::OutputWritten { order: id, sizes }).await
+            }
+            Done::Stored(id, _, Err(error)) => self.failed(id, error).await,
             Done::Ran(order, Err(error)) => self.failed(order.id, error).await,
             Done::Cut(id, Err(error)) => self.failed(id, error).await,
         }
@@ -405,6 +438,10 @@ impl Task {
         let sizes = output.sizes();
         if let Some(state) = self.orders.get_mut(&id) {
             state.counters.finish(sizes.clone());
+            if let Some(address) = state.durable.clone() {
+                let cancel = state.cancel.clone();
+                return self.store_durably(id, address, output, cancel);
+            }
         }
         let held = Held {
             output: Arc::new(output),
@@ -412,6 +449,26 @@ impl Task {
         };
         self.environment.process.store.insert(self.key(id), held);
         self.event(WorkerEvent::OutputWritten { order: id, sizes }).await;
+    }
+
+    fn store_durably(&mut self, id: WorkOrderId, address: String, output: Output, cancel: CancellationToken) {
+        let (environment, sizes) = (Arc::clone(&self.environment), output.sizes());
+        let cpu = environment.process.cpu.clone();
+        self.work.spawn_on(
+            async move {
+                let store = environment.process.deep_storage.object_store();
+                let written = tokio::select! {
+                    written = durable::write(&store, &address, id, &output) => written,
+                    () = cancel.cancelled() => Err(run::cancelled()),
+                };
+                Done::Stored(
+                    id,
+                    sizes,
+                    written.map_err(|error| classify(&error, environment.budget())),
+                )
+            },
+            &cpu,
+        );
     }
 
     async fn failed(&mut self, id: WorkOrderId, error: RunError) {
@@ -454,9 +511,15 @@ impl Task {
             return;
         };
         order.uncut = None;
+        // At the task's end its durable outputs stay: they are the controller's to remove.
+        if let Some(address) = order.durable.take().filter(|_| !self.kernel.is_ended()) {
+            let store = self.environment.process.deep_storage.object_store();
+            durable::remove(&store, &address, id).await;
+        }
         if order.reported {
             return;
         }
+        run::abort_files(&self.environment, &std::mem::take(&mut order.files)).await;
         for segment in std::mem::take(&mut order.segments) {
             if let Err(error) = self.environment.process.deep_storage.delete(&segment.path).await {
                 tracing::warn!(path = segment.path, %error, "an unpublished segment stays behind");
@@ -473,12 +536,18 @@ impl Task {
         order.running = false;
         order.reported = true;
         let segments = order.segments.iter().map(segment_output).collect();
+        let staged_files = order
+            .files
+            .iter()
+            .filter_map(|file| serde_json::to_string(file).ok())
+            .collect();
         match to_kernel(&sizes) {
             Ok(sizes) => {
                 let ready = v1::OutputReadyEvent {
                     order: Some(id.into()),
                     sizes: Some(sizes),
                     segments,
+                    staged_files,
                 };
                 self.tell(Event::OutputReady(ready)).await;
             }

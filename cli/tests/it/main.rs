@@ -12,11 +12,17 @@ mod command_line;
 mod concurrency;
 mod configuration;
 mod depth;
+mod export;
 mod figures;
 mod http_source;
+mod million;
+mod object_storage;
 mod observed;
 mod oracle;
 mod page;
 mod processes;
+#[allow(dead_code)]
+#[path = "../../../tests/support/s3.rs"]
+mod s3;
 mod scenarios;
 mod security;

@@ -64,5 +64,8 @@ fn attributes(planned: &Planned, explain: &Explain) -> Value {
             );
         }
     }
+    if let QueryKind::Export(_) = &planned.definition.kind {
+        attributes.insert("targetDataSource".to_owned(), json!("external"));
+    }
     Value::Object(attributes)
 }

@@ -5,7 +5,7 @@ use sarsen_planner::Planned;
 use serde_json::{Map, Value, json};
 
 use super::stages::{ETERNITY, data_source, granularity, interval};
-use super::{iso, redact};
+use super::{export, iso, redact};
 use crate::request::SqlRequest;
 
 /// Rows that a worker of Druid's holds before it persists; here nothing but a number that clients look for.
@@ -29,14 +29,14 @@ pub fn payload(
     let context = sql_context(planned, &request.context, query_id);
     let rows_per_segment = match &planned.definition.kind {
         QueryKind::Ingest(target) => target.rows_per_segment,
-        QueryKind::Select => 3_000_000,
+        QueryKind::Select | QueryKind::Export(_) => 3_000_000,
     };
     let assignment = context
         .get("taskAssignment")
         .and_then(Value::as_str)
         .unwrap_or("max")
         .to_owned();
-    let datasource = planned.datasource.as_deref().unwrap_or("__query_select");
+    let datasource = task_datasource(planned);
     let mut payload = Map::new();
     let mut put = |name: &str, value: Value| payload.insert(name.to_owned(), value);
     put("type", json!("query_controller"));
@@ -73,6 +73,15 @@ pub fn payload(
         json!({ "availabilityGroup": task_id, "requiredCapacity": 1 }),
     );
     Value::Object(payload)
+}
+
+/// What a task's status names as its datasource.
+pub fn task_datasource(planned: &Planned) -> &str {
+    match (&planned.datasource, &planned.definition.kind) {
+        (Some(datasource), _) => datasource,
+        (None, QueryKind::Export(_)) => "__query_export",
+        (None, _) => "__query_select",
+    }
 }
 
 /// The request's context with what Druid adds to it.
@@ -217,8 +226,10 @@ fn names(columns: &[ColumnDescriptor]) -> Vec<&str> {
 }
 
 fn destination(planned: &Planned) -> Value {
-    let QueryKind::Ingest(target) = &planned.definition.kind else {
-        return json!({ "type": "taskReport" });
+    let target = match &planned.definition.kind {
+        QueryKind::Ingest(target) => target,
+        QueryKind::Export(target) => return export::destination(target),
+        QueryKind::Select => return json!({ "type": "taskReport" }),
     };
     let mut destination = Map::new();
     destination.insert("type".to_owned(), json!("dataSource"));

@@ -6,9 +6,10 @@ use sarsen_kernel::query::{
 };
 use sarsen_kernel::report::{QueryReport, ReportStatus, StagePhaseName, StageReport};
 use sarsen_kernel::shuffle::{PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
+use sarsen_kernel::work_order::OutputMode;
 use serde_json::{Map, Value, json};
 
-use super::iso;
+use super::{export, iso};
 
 /// All of time, as Druid writes it.
 pub const ETERNITY: &str = "-146136543-09-08T08:23:32.096Z/146140482-04-24T15:36:27.903Z";
@@ -34,7 +35,7 @@ pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
     if let Some(shuffle) = &report.definition.shuffle {
         put("shuffle", json!(shuffle_name(&shuffle.kind)));
         if report.phase.is_some() {
-            put("output", json!("localStorage"));
+            put("output", json!(output_name(report.output)));
         }
     }
     if let Some(start) = report.start_ms {
@@ -55,6 +56,14 @@ pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
         put("skipped", json!(true));
     }
     Value::Object(rendered)
+}
+
+/// Druid's output channel modes.
+fn output_name(output: OutputMode) -> &'static str {
+    match output {
+        OutputMode::Durable => "durableStorageIntermediate",
+        OutputMode::Memory | OutputMode::Disk => "localStorage",
+    }
 }
 
 fn definition(report: &StageReport, query: &QueryReport) -> Value {
@@ -92,6 +101,11 @@ fn definition(report: &StageReport, query: &QueryReport) -> Value {
         (Some(QueryKind::Ingest(target)), ProcessorKind::SegmentGenerator) => {
             segment_generator(&query.result_signature, target)
         }
+        (Some(QueryKind::Export(target)), ProcessorKind::ExportResults) => export::processor(
+            &query.query_id.controller_task_id(),
+            &query.result_signature,
+            target,
+        ),
         _ => processor(&stage.processor, &stage.inputs),
     };
     put("processor", processor);
@@ -257,6 +271,7 @@ fn processor_name(kind: ProcessorKind) -> &'static str {
         ProcessorKind::SortMergeJoin => "sortMergeJoin",
         ProcessorKind::Window => "window",
         ProcessorKind::SegmentGenerator => "segmentGenerator",
+        ProcessorKind::ExportResults => "exportResults",
         ProcessorKind::OffsetLimit => "limit",
         ProcessorKind::QueryResults => "selectResults",
     }

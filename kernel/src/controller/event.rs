@@ -96,7 +96,7 @@ pub enum ControllerAction {
         partitions: u32,
         sorted: bool,
     },
-    /// Publish the segments of these orders.
+    /// Publish the segments of these orders, or put their files in place.
     Publish { orders: Vec<WorkOrderId> },
     /// Tell the user, the query goes on.
     Warn { stage: StageNumber, message: String },

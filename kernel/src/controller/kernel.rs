@@ -15,7 +15,7 @@ use crate::ids::{Epoch, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNum
 use crate::query::{QueryDefinition, QueryKind, StageDefinition, StageInput};
 use crate::shuffle::{Boundaries, ShuffleKind};
 use crate::statistics::{KeyStatistics, cut_buckets, cut_ranges};
-use crate::work_order::{InputSlice, Producer, WorkOrder};
+use crate::work_order::{InputSlice, OutputMode, Producer, WorkOrder};
 
 /// Decides for one query. Every event is followed by [`ControllerKernel::settle`], which alone says what may start, what
 /// is decided and what may be cleaned; what a loss undoes is in `recover.rs`.
@@ -120,6 +120,11 @@ impl ControllerKernel {
 
     pub fn query(&self) -> &QueryDefinition {
         &self.query
+    }
+
+    /// Where outputs are kept.
+    pub fn output_mode(&self) -> OutputMode {
+        self.limits.output
     }
 
     /// How many things of each kind it holds, for judging how its memory grows.
@@ -650,7 +655,7 @@ impl ControllerKernel {
                     .as_ref()
                     .is_some_and(|shuffle| shuffle.kind.is_sorted()),
             },
-            QueryKind::Ingest(_) => ControllerAction::Publish { orders },
+            QueryKind::Ingest(_) | QueryKind::Export(_) => ControllerAction::Publish { orders },
         });
         self.ending = Ending::Handing;
     }

@@ -156,6 +156,8 @@ impl Candidate {
             spill_dir: None,
             members: Vec::new(),
             leader: None,
+            export_allow: Vec::new(),
+            objects: Default::default(),
             etcd: Some(etcd.address()),
             advertise: None,
             quotas: Default::default(),

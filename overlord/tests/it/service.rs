@@ -87,6 +87,8 @@ impl Cluster {
             grpc_addr: "inproc://overlord".to_owned(),
             metadata: None,
             deep_storage: None,
+            export_allow: Vec::new(),
+            objects: Default::default(),
             memory_limit: None,
             extern_allow: Vec::new(),
             spill_dir: None,

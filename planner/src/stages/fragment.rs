@@ -192,6 +192,7 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
         } else {
             kind = match node.name() {
                 "SegmentSinkExec" => ProcessorKind::SegmentGenerator,
+                "ExportSinkExec" => ProcessorKind::ExportResults,
                 "CrossJoinExec" | "NestedLoopJoinExec" => ProcessorKind::BroadcastJoin,
                 "SortMergeJoinExec" => ProcessorKind::SortMergeJoin,
                 "WindowAggExec" | "BoundedWindowAggExec" => ProcessorKind::Window,
@@ -199,11 +200,16 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
                 _ => kind,
             };
         }
-        Ok(if kind == ProcessorKind::SegmentGenerator {
-            TreeNodeRecursion::Stop
-        } else {
-            TreeNodeRecursion::Continue
-        })
+        Ok(
+            if matches!(
+                kind,
+                ProcessorKind::SegmentGenerator | ProcessorKind::ExportResults
+            ) {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            },
+        )
     });
     ProcessorDescriptor {
         kind,

@@ -34,7 +34,9 @@ impl Window {
         let opened = request.open(start, runtime)?;
         let counters = Arc::clone(&request.counters);
         let file = request.file();
-        let is_range = request.split.range.is_some();
+        let range = request.split.range;
+        let is_range = range.is_some();
+        let requests = runtime.clone();
         let (sender, pieces) = sync_channel(WAITING_PIECES);
         std::thread::Builder::new()
             .name("read".to_owned())
@@ -42,6 +44,7 @@ impl Window {
                 let raw: Box<dyn Read + Send> = match opened {
                     Opened::Local(file) => Box::new(file),
                     Opened::Stream(stream) => stream,
+                    Opened::Object(object) => object.body(range, &requests),
                 };
                 let counted: Box<dyn Read + Send> = Box::new(Counted { inner: raw, counters });
                 let reader = if is_range {

@@ -4,58 +4,124 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
-use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
+use ::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
+use super::object_parquet::ObjectParquet;
 use super::{Output, ReadRequest, Stop, schema_of};
 use crate::StorageError;
-use crate::source::Opened;
+use crate::source::{ObjectFile, Opened};
 
 pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
-    let file = seekable(request, runtime)?;
+    let file = match request.open(0, runtime)? {
+        Opened::Object(object) => return read_object(request, object, runtime, output),
+        Opened::Local(file) => file,
+        Opened::Stream(stream) => copy_of(request, stream)?,
+    };
     let metadata =
         ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
-    let groups: Vec<usize> = metadata
-        .metadata()
-        .row_groups()
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let reader = chosen(request, builder, &metadata)
+        .build()
+        .map_err(|error| failed(&error))?;
+    send(request, reader, output)
+}
+
+/// Bytes of a row group up to which the next one is fetched while one is decoded; of larger ones one is in memory at a
+/// time.
+const AHEAD_BYTES: i64 = 32 << 20;
+
+/// Only the wanted columns of the wanted row groups are fetched.
+fn read_object(
+    request: &ReadRequest,
+    object: ObjectFile,
+    runtime: &Handle,
+    output: &Output,
+) -> Result<(), Stop> {
+    let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
+    let mut reader = ObjectParquet(object);
+    let metadata = runtime
+        .block_on(ArrowReaderMetadata::load_async(
+            &mut reader,
+            ArrowReaderOptions::new(),
+        ))
+        .map_err(|error| failed(&error))?;
+    let groups = wanted_groups(request, &metadata);
+    let sizes = groups
         .iter()
-        .enumerate()
-        .filter(|(_, group)| {
-            let start = group
-                .columns()
-                .iter()
-                .map(|column| column.byte_range().0)
-                .min()
-                .unwrap_or(0);
-            let middle = start + u64::try_from(group.compressed_size()).unwrap_or(0) / 2;
-            request
-                .split
-                .range
-                .is_none_or(|(from, to)| (from..to).contains(&middle))
-        })
-        .map(|(index, _)| index)
-        .collect();
+        .map(|group| metadata.metadata().row_group(*group).compressed_size());
+    let ahead = usize::from(sizes.max().unwrap_or(0) <= AHEAD_BYTES);
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata.clone());
+    let mut stream = chosen(request, builder, &metadata)
+        .build()
+        .map_err(|error| failed(&error))?;
+    if ahead == 0 {
+        while let Some(group) = runtime
+            .block_on(stream.next_row_group())
+            .map_err(|error| failed(&error))?
+        {
+            send(request, group, output)?;
+        }
+        return Ok(());
+    }
+    let (fetched, mut groups) = mpsc::channel(ahead);
+    runtime.spawn(async move {
+        while let Some(group) = stream.next_row_group().await.transpose() {
+            if fetched.send(group).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(group) = groups.blocking_recv() {
+        send(request, group.map_err(|error| failed(&error))?, output)?;
+    }
+    Ok(())
+}
+
+/// Row groups whose middle lies in the request's range.
+fn wanted_groups(request: &ReadRequest, metadata: &ArrowReaderMetadata) -> Vec<usize> {
+    let groups = metadata.metadata().row_groups().iter().enumerate();
+    let wanted = groups.filter(|(_, group)| {
+        let starts = group.columns().iter().map(|column| column.byte_range().0);
+        let middle = starts.min().unwrap_or(0) + u64::try_from(group.compressed_size()).unwrap_or(0) / 2;
+        let range = request.split.range;
+        range.is_none_or(|(from, to)| (from..to).contains(&middle))
+    });
+    wanted.map(|(index, _)| index).collect()
+}
+
+/// The reader of the request's columns and row groups, whose bytes are counted.
+fn chosen<T>(
+    request: &ReadRequest,
+    builder: ArrowReaderBuilder<T>,
+    metadata: &ArrowReaderMetadata,
+) -> ArrowReaderBuilder<T> {
+    let groups = wanted_groups(request, metadata);
     for group in &groups {
         let size = metadata.metadata().row_group(*group).compressed_size();
         request.counters.add_bytes(u64::try_from(size).unwrap_or(0));
     }
     let columns = request.columns();
-    let schema = schema_of(&columns);
     let wanted = columns.iter().map(|(name, _)| name.as_str());
     let mask = ProjectionMask::columns(metadata.parquet_schema(), wanted);
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+    builder
         .with_projection(mask)
         .with_row_groups(groups)
         .with_batch_size(request.batch_rows)
-        .build()
-        .map_err(|error| failed(&error))?;
+}
+
+fn send(request: &ReadRequest, reader: ParquetRecordBatchReader, output: &Output) -> Result<(), Stop> {
+    let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
+    let schema = schema_of(&request.columns());
     for batch in reader {
         let batch = batch.map_err(|error| failed(&error))?;
         output.send(conform(&batch, &schema).map_err(|error| failed(&error))?)?;
@@ -63,26 +129,21 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
     Ok(())
 }
 
-/// The file itself, or a copy of a stream in a temporary file: Parquet is read from its end.
-fn seekable(request: &ReadRequest, runtime: &Handle) -> Result<File, StorageError> {
-    match request.open(0, runtime)? {
-        Opened::Local(file) => Ok(file),
-        Opened::Stream(mut stream) => {
-            let failed = |error: std::io::Error| StorageError::file(request.file(), error);
-            let mut copy = unnamed_file().map_err(failed)?;
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                match stream.read(&mut buffer).map_err(failed)? {
-                    0 => break,
-                    count => copy
-                        .write_all(buffer.get(..count).unwrap_or_default())
-                        .map_err(failed)?,
-                }
-            }
-            copy.rewind().map_err(failed)?;
-            Ok(copy)
+/// A copy of a stream in a temporary file: Parquet is read from its end.
+fn copy_of(request: &ReadRequest, mut stream: Box<dyn Read + Send>) -> Result<File, StorageError> {
+    let failed = |error: std::io::Error| StorageError::file(request.file(), error);
+    let mut copy = unnamed_file().map_err(failed)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match stream.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            count => copy
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .map_err(failed)?,
         }
     }
+    copy.rewind().map_err(failed)?;
+    Ok(copy)
 }
 
 /// A file that is gone once it is closed.

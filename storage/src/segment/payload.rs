@@ -32,6 +32,11 @@ pub struct LoadSpec {
     /// Below deep storage.
     #[serde(default)]
     pub path: String,
+    /// Bucket and key of the same file, where deep storage is a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Which part of its time chunk a segment is.
@@ -65,8 +70,8 @@ impl ShardSpec {
     }
 }
 
-/// Type of load spec for our Parquet files.
-const PARQUET: &str = "parquet";
+/// Type of load spec for our Parquet files in a folder; `s3_parquet` and its like name a bucket.
+pub(super) const PARQUET: &str = "parquet";
 
 impl DataSegment {
     /// The payload of a Parquet segment.
@@ -75,7 +80,7 @@ impl DataSegment {
         data_source: &str,
         interval: Interval,
         version: &str,
-        path: &str,
+        load_spec: LoadSpec,
         dimensions: Vec<String>,
         shard_spec: ShardSpec,
         size: u64,
@@ -89,10 +94,7 @@ impl DataSegment {
             data_source: data_source.to_owned(),
             interval: interval.to_string(),
             version: version.to_owned(),
-            load_spec: LoadSpec {
-                kind: PARQUET.to_owned(),
-                path: path.to_owned(),
-            },
+            load_spec,
             dimensions: dimensions.join(","),
             metrics: String::new(),
             shard_spec,
@@ -105,7 +107,10 @@ impl DataSegment {
 
     /// Path of its file below deep storage; `None` for a segment that is not ours.
     pub fn path(&self) -> Option<&str> {
-        (self.load_spec.kind == PARQUET).then_some(self.load_spec.path.as_str())
+        self.load_spec
+            .kind
+            .ends_with(PARQUET)
+            .then_some(self.load_spec.path.as_str())
     }
 
     /// Druid's segment id.
@@ -133,7 +138,12 @@ mod tests {
             "w",
             interval,
             "v",
-            "w/p",
+            LoadSpec {
+                kind: PARQUET.to_owned(),
+                path: "w/p".to_owned(),
+                bucket: None,
+                key: None,
+            },
             vec!["a".into(), "b".into()],
             shard,
             7,

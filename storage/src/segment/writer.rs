@@ -2,7 +2,6 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -10,6 +9,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::{DeepStorage, Interval};
 use crate::StorageError;
+use crate::parquet_sink::UploadSink;
 
 /// What a segment's path is made of.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct WrittenSegment {
 
 /// Writes one file: zstd, dictionaries, page statistics.
 pub struct SegmentWriter {
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<UploadSink>,
     path: ObjectPath,
     rows: u64,
 }
@@ -74,7 +74,7 @@ impl SegmentWriter {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by("sarsen".to_owned())
             .build();
-        let sink = BufWriter::new(storage.object_store(), path.clone());
+        let sink = UploadSink::new(storage.object_store(), path.clone());
         let writer = AsyncArrowWriter::try_new(sink, schema, Some(properties)).map_err(|error| {
             StorageError::Write {
                 path: path.to_string(),

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sarsen_object::{ObjectSettings, Stores};
 use url::Url;
 
 pub use sarsen_kernel::secret::without_userinfo as shown_url;
@@ -27,6 +28,8 @@ pub struct SourceContext {
     http: reqwest::Client,
     /// Follows redirects within one origin, for requests that carry secrets.
     http_one_origin: reqwest::Client,
+    /// Of `s3` and its like.
+    pub(super) stores: Stores,
 }
 
 impl SourceContext {
@@ -48,6 +51,7 @@ impl SourceContext {
             http: client::anywhere(Arc::clone(&rules), Arc::clone(&lookup))?,
             http_one_origin: client::one_origin(Arc::clone(&rules), lookup)?,
             rules,
+            stores: Stores::new(ObjectSettings::default()),
         })
     }
 
@@ -63,6 +67,23 @@ impl SourceContext {
     /// A client that connects only to addresses that the rules allow, for stores that speak HTTP themselves.
     pub fn guarded_http(&self) -> reqwest::Client {
         self.http_one_origin.clone()
+    }
+
+    /// The same with a process's own settings for object stores.
+    pub fn with_stores(self, stores: Stores) -> Self {
+        SourceContext { stores, ..self }
+    }
+
+    /// # Errors
+    /// When passwords may not come from this variable of the process's environment.
+    pub fn check_variable(&self, name: &str) -> Result<(), StorageError> {
+        if self.rules.allow_variable(name) {
+            return Ok(());
+        }
+        Err(StorageError::Denied {
+            kind: "Environment variable",
+            place: format!("env:{name}"),
+        })
     }
 
     /// The path with links and `..` resolved, if it may be read.

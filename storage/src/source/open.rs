@@ -2,22 +2,44 @@
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use sarsen_object::Location;
 use tokio::runtime::Handle;
 
 use sarsen_kernel::secret::Secret;
 
 use super::access::{is_denied, shown_url};
-use super::{HttpSource, InputSource, SourceContext};
+use super::list::reason;
+use super::object_body::ObjectBody;
+use super::{HttpSource, InputSource, ObjectSource, SourceContext};
 use crate::StorageError;
 
 /// An opened file.
 pub enum Opened {
     Local(File),
     Stream(Box<dyn Read + Send>),
+    Object(ObjectFile),
+}
+
+/// An object that can be read from any place on.
+#[derive(Debug, Clone)]
+pub struct ObjectFile {
+    pub store: Arc<dyn ObjectStore>,
+    pub path: Path,
+    pub size: u64,
+}
+
+impl ObjectFile {
+    /// Its bytes from the start of `range` on, read ahead up to the end of it; all of them without one.
+    pub fn body(self, range: Option<(u64, u64)>, runtime: &Handle) -> Box<dyn Read + Send> {
+        Box::new(ObjectBody::new(self, range, runtime))
+    }
 }
 
 /// Opens a file of a source, at `start` if it is local.
@@ -39,6 +61,10 @@ pub fn open(
                 .map_err(|error| StorageError::file(location, error))?;
             Ok(Opened::Local(file))
         }
+        InputSource::Objects(objects) => {
+            let object = runtime.block_on(object(objects, location, context))?;
+            Ok(Opened::Object(object))
+        }
         InputSource::Http(http) => {
             context.check_url(location)?;
             let body = runtime.block_on(request(http, location, 0, context))?;
@@ -54,6 +80,28 @@ pub fn open(
             })))
         }
     }
+}
+
+async fn object(
+    source: &ObjectSource,
+    url: &str,
+    context: &SourceContext,
+) -> Result<ObjectFile, StorageError> {
+    let failed = |reason: String| StorageError::Object {
+        place: url.to_owned(),
+        reason,
+    };
+    let location: Location = url
+        .parse()
+        .map_err(|error: sarsen_object::ObjectError| failed(error.to_string()))?;
+    let store = source.bucket(&location, context)?.store;
+    let path = location.path().map_err(|error| failed(error.to_string()))?;
+    let size = store
+        .head(&path)
+        .await
+        .map_err(|error| failed(reason(&error)))?
+        .size;
+    Ok(ObjectFile { store, path, size })
 }
 
 type Body = std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<Bytes>> + Send>>;

@@ -11,4 +11,8 @@ mod access;
 mod compression;
 mod formats;
 mod http;
+mod objects;
 mod reading;
+#[allow(dead_code)]
+#[path = "../../../tests/support/s3.rs"]
+mod s3;

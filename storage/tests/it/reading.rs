@@ -66,6 +66,7 @@ impl Reading {
         let files = match source {
             InputSource::Inline { .. } => vec![file("", None)],
             InputSource::Http(http) => http.uris.iter().map(|uri| file(uri, None)).collect(),
+            InputSource::Objects(_) => unreachable!("objects are listed and read in objects.rs"),
             InputSource::Local(_) => {
                 let paths = spec["files"]
                     .as_array()

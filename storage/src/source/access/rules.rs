@@ -16,12 +16,15 @@ use crate::StorageError;
 ///   not lead to a private address; an address that is written out may be one, and so may `localhost`;
 /// - `http://*[/PATH]`: any host with a public address;
 /// - `http://`: any host, those with private addresses too, but for link-local ones (metadata services);
-/// - `net:ADDRESS[/BITS]`: private addresses that the names of other rules may lead to.
+/// - `net:ADDRESS[/BITS]`: private addresses that the names of other rules may lead to;
+/// - `env:NAME`: the variable of the reading process's environment, as a password of a source; `env:` for all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     paths: Vec<PathBuf>,
     urls: Vec<UrlRule>,
     nets: Vec<Net>,
+    /// Names; an empty one stands for all.
+    variables: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,8 @@ impl Rules {
             if let Some(net) = rule.strip_prefix("net:") {
                 let net = Net::parse(net).ok_or_else(|| malformed(rule, "expected net:ADDRESS[/BITS]"))?;
                 rules.nets.push(net);
+            } else if let Some(name) = rule.strip_prefix("env:") {
+                rules.variables.push(name.to_owned());
             } else if rule.contains("://") {
                 rules.urls.push(UrlRule::parse(rule)?);
             } else {
@@ -75,6 +80,13 @@ impl Rules {
     /// Whether a file may be read; its path has neither links nor `..`.
     pub fn allow_path(&self, resolved: &Path) -> bool {
         self.paths.iter().any(|prefix| resolved.starts_with(prefix))
+    }
+
+    /// Whether a password may come from a variable of the environment.
+    pub fn allow_variable(&self, name: &str) -> bool {
+        self.variables
+            .iter()
+            .any(|allowed| allowed.is_empty() || allowed == name)
     }
 
     /// Whether a URL may be asked, as far as that can be told before its name is resolved.
@@ -97,7 +109,11 @@ impl Rules {
         if self.nets.iter().any(|net| net.contains(address)) {
             return true;
         }
-        let any_host = self.urls.iter().any(|rule| rule.host == HostRule::Any);
+        let is_http = |rule: &UrlRule| matches!(rule.scheme.as_str(), "http" | "https");
+        let any_host = self
+            .urls
+            .iter()
+            .any(|rule| rule.host == HostRule::Any && is_http(rule));
         let this_machine = || {
             let named = |rule: &UrlRule| rule.host == HostRule::Only("localhost".to_owned());
             name.trim_end_matches('.') == "localhost" && address.is_loopback() && self.urls.iter().any(named)
