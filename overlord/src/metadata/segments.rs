@@ -19,16 +19,18 @@ pub(super) struct SegmentRow {
     pub(super) version: String,
     created: String,
     payload: String,
+    partition: u64,
+}
+
+fn partition_of(id: &str, version: &str) -> u64 {
+    let behind = id.rsplit_once(version).map_or("", |(_, number)| number);
+    behind.trim_start_matches('_').parse().unwrap_or(0)
 }
 
 impl SegmentRow {
     /// The number that an id ends in; 0 for one that ends in its version.
     pub(super) fn partition(&self) -> u64 {
-        let behind = self
-            .id
-            .rsplit_once(&self.version)
-            .map_or("", |(_, number)| number);
-        behind.trim_start_matches('_').parse().unwrap_or(0)
+        self.partition
     }
 
     /// Empty unless it was read.
@@ -42,7 +44,7 @@ impl SegmentRow {
             self.interval.start_ms,
             &self.created,
             &self.version,
-            self.partition(),
+            self.partition,
         )
     }
 }
@@ -82,13 +84,15 @@ pub(super) fn read_segment(row: &AnyRow, payload: Payload) -> Result<SegmentRow,
         }
         Payload::Skip => String::new(),
     };
+    let (id, version): (String, String) = (row.try_get("id")?, row.try_get("version")?);
     Ok(SegmentRow {
-        id: row.try_get("id")?,
+        partition: partition_of(&id, &version),
+        id,
         interval: Interval {
             start_ms: instant("start")?,
             end_ms: instant("end")?,
         },
-        version: row.try_get("version")?,
+        version,
         created: row.try_get("created_date")?,
         payload,
     })

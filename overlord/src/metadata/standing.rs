@@ -29,22 +29,29 @@ impl Standings {
         stretch: Interval,
         usage: Usage,
     ) -> Result<Standings, StoreError> {
-        let select =
-            r#"SELECT start, "end", version FROM druid_segments WHERE dataSource = $1 AND used IN ($2, $3)"#;
-        // The long ones are few: grouping them would have SQLite read a whole index that covers the query.
-        let sql = format!(
-            r#"{select} AND start > $4 AND start < $5 AND "end" > $6 GROUP BY start, "end", version
-               UNION ALL {select} AND {LONG}"#
+        let of = "FROM druid_segments WHERE dataSource = $1 AND used IN ($2, $3)";
+        let regular = format!(
+            r#"SELECT start, "end", version {of} AND start > $4 AND start < $5 AND "end" > $6
+               GROUP BY start, "end", version"#
         );
-        let rows = sqlx::query(&sql)
+        let mut rows = sqlx::query(&regular)
             .bind(datasource)
             .bind(true)
             .bind(usage == Usage::Used)
             .bind(text_bound(stretch.start_ms.saturating_sub(REGULAR_MS)))
             .bind(text_bound(stretch.end_ms))
             .bind(text_bound(stretch.start_ms))
+            .fetch_all(&mut *connection)
+            .await?;
+        // The id is asked for so that no other index covers the query: SQLite would read all of it.
+        let long = format!(r#"SELECT start, "end", version, id {of} AND {LONG}"#);
+        let long = sqlx::query(&long)
+            .bind(datasource)
+            .bind(true)
+            .bind(usage == Usage::Used)
             .fetch_all(connection)
             .await?;
+        rows.extend(long);
         let mut standings = Standings::default();
         for row in &rows {
             let interval = Interval {
@@ -61,7 +68,10 @@ impl Standings {
                 }
             }
         }
-        standings.regular.sort_by_key(|standing| standing.interval);
+        for list in [&mut standings.regular, &mut standings.long] {
+            list.sort_by(|a, b| (a.interval, &a.version).cmp(&(b.interval, &b.version)));
+            list.dedup();
+        }
         Ok(standings)
     }
 
