@@ -87,7 +87,7 @@ fn read_with(context: &SourceContext, source: &str, url: &str) -> Result<String,
             std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
             Ok(text)
         }
-        Opened::Local(_) => panic!("a URL is no file"),
+        Opened::Local(_) | Opened::Object(_) => panic!("a URL is no file"),
     }
 }
 
