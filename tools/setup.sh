@@ -38,7 +38,7 @@ fi
 
 # The tests' oracles and clients are Python packages, in an environment of their own.
 packages=(duckdb==2.0.0 requests==2.34.2 "moto[s3,server]==5.1.22")
-if ! .venv/bin/python -c 'import duckdb, requests' 2>/dev/null; then
+if ! .venv/bin/python -c 'import duckdb, flask, moto, requests' 2>/dev/null; then
   [ -x .venv/bin/pip ] || python3 -m venv --clear .venv
   .venv/bin/pip install --quiet --disable-pip-version-check "${packages[@]}"
 fi

@@ -193,7 +193,10 @@ fn authorise(options: &HttpOptions, identity: &Identity, planned: &Planned) -> R
     for needed in &planned.resources {
         let resource = match &needed.kind {
             ResourceKind::Datasource => Resource::Datasource(needed.name.clone()),
-            ResourceKind::External if options.enable_input_source_security => {
+            // The destination of an export is always named.
+            ResourceKind::External
+                if options.enable_input_source_security || needed.action == Action::Write =>
+            {
                 Resource::External(needed.name.clone())
             }
             ResourceKind::External => Resource::External("EXTERNAL".to_owned()),

@@ -1,7 +1,7 @@
 //! EXPLAIN PLAN FOR.
 
 use sarsen_kernel::query::QueryKind;
-use sarsen_planner::{Explain, Planned, ResourceKind};
+use sarsen_planner::{Action, Explain, Planned, ResourceKind};
 use serde_json::{Map, Value, json};
 
 use super::payload;
@@ -33,9 +33,10 @@ fn resources(planned: &Planned) -> Value {
     let mut named: Vec<(&str, &str)> = planned
         .resources
         .iter()
-        .map(|resource| match resource.kind {
-            ResourceKind::Datasource => (resource.name.as_str(), "DATASOURCE"),
-            ResourceKind::External => ("EXTERNAL", "EXTERNAL"),
+        .map(|resource| match (resource.kind, resource.action) {
+            (ResourceKind::Datasource, _) => (resource.name.as_str(), "DATASOURCE"),
+            (ResourceKind::External, Action::Read) => ("EXTERNAL", "EXTERNAL"),
+            (ResourceKind::External, Action::Write) => (resource.name.as_str(), "EXTERNAL"),
         })
         .collect();
     named.sort_unstable();
