@@ -1,6 +1,6 @@
 //! One worker task: carries out what its kernel decides, and tells its controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -138,6 +138,8 @@ pub struct Task {
     messages: mpsc::Receiver<TaskMessage>,
     orders: BTreeMap<WorkOrderId, Order>,
     work: JoinSet<Done>,
+    /// Orders that pieces of work are for.
+    doing: HashMap<tokio::task::Id, WorkOrderId>,
     events: Option<Events>,
     connection: u64,
     connection_closed: CancellationToken,
@@ -153,6 +155,7 @@ pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationT
         messages,
         orders: BTreeMap::new(),
         work: JoinSet::new(),
+        doing: HashMap::new(),
         events: None,
         connection: 0,
         connection_closed: CancellationToken::new(),
@@ -186,9 +189,12 @@ impl Task {
                     Some(message) => self.message(message).await,
                     None => break,
                 },
-                Some(done) = self.work.join_next() => match done {
-                    Ok(done) => self.done(done).await,
-                    Err(error) => tracing::error!(query = self.environment.query_id, %error, "a work order broke off"),
+                Some(done) = self.work.join_next_with_id() => match done {
+                    Ok((work, done)) => {
+                        self.doing.remove(&work);
+                        self.done(done).await;
+                    }
+                    Err(error) => self.broke_off(&error).await,
                 },
                 _ = counters.tick() => {
                     self.report_running().await;
@@ -337,7 +343,8 @@ impl Task {
         tracing::debug!(query = environment.query_id, order = %order.id, "work order starts");
         self.orders.insert(order.id, state);
         let cpu = environment.process.cpu.clone();
-        let span = tracing::info_span!(target: "sarsen_trace", "work-order", order = %order.id);
+        let order_id = order.id;
+        let span = tracing::info_span!(target: "sarsen_trace", "work-order", order = %order_id);
         let work = async move {
             let started = Instant::now();
             let outcome = run::run(&environment, &order, &counters, &cancel).await;
@@ -347,7 +354,18 @@ impl Task {
                 outcome.map_err(|error| classify(&error, environment.budget())),
             )
         };
-        self.work.spawn_on(work.instrument(span), &cpu);
+        let work = self.work.spawn_on(work.instrument(span), &cpu);
+        self.doing.insert(work.id(), order_id);
+    }
+
+    /// A part of a work order has panicked: the order fails rather than never ends.
+    async fn broke_off(&mut self, error: &tokio::task::JoinError) {
+        tracing::error!(query = self.environment.query_id, %error, "a work order broke off");
+        if let Some(id) = self.doing.remove(&error.id()) {
+            let message = format!("a work order broke off: {error}");
+            self.failed(id, RunError::Fault(Fault::UnknownError { message }))
+                .await;
+        }
     }
 
     fn cut(&mut self, id: WorkOrderId, boundaries: Boundaries) {
@@ -356,7 +374,7 @@ impl Task {
         };
         let counters = self.orders.get(&id).map(|order| Arc::clone(&order.counters));
         let budget = self.environment.budget();
-        self.work.spawn_blocking_on(
+        let work = self.work.spawn_blocking_on(
             move || {
                 let before = thread_cpu_ns();
                 let cut = uncut
@@ -369,6 +387,7 @@ impl Task {
             },
             &self.environment.process.cpu,
         );
+        self.doing.insert(work.id(), id);
     }
 
     async fn done(&mut self, done: Done) {
@@ -454,7 +473,7 @@ impl Task {
     fn store_durably(&mut self, id: WorkOrderId, address: String, output: Output, cancel: CancellationToken) {
         let (environment, sizes) = (Arc::clone(&self.environment), output.sizes());
         let cpu = environment.process.cpu.clone();
-        self.work.spawn_on(
+        let work = self.work.spawn_on(
             async move {
                 let store = environment.process.deep_storage.object_store();
                 let written = tokio::select! {
@@ -469,6 +488,7 @@ impl Task {
             },
             &cpu,
         );
+        self.doing.insert(work.id(), id);
     }
 
     async fn failed(&mut self, id: WorkOrderId, error: RunError) {

@@ -20,6 +20,8 @@ mod object_storage;
 mod observed;
 mod oracle;
 mod page;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 mod processes;
 #[allow(dead_code)]
 #[path = "../../../tests/support/s3.rs"]

@@ -16,6 +16,8 @@ mod locks;
 mod million;
 mod place;
 mod portable;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 mod queue;
 mod service;
 mod slots;

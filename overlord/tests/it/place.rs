@@ -67,11 +67,7 @@ impl Postgres {
             .tempdir()
             .unwrap()
             .keep();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = crate::ports::free_port();
         let user = unprivileged_user();
         if let Some(user) = &user {
             assert!(

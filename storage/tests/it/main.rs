@@ -12,6 +12,8 @@ mod compression;
 mod formats;
 mod http;
 mod objects;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 mod reading;
 #[allow(dead_code)]
 #[path = "../../../tests/support/s3.rs"]
