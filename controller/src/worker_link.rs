@@ -66,6 +66,7 @@ impl WorkerLink {
             incarnation: Incarnation(attach.incarnation),
             attach,
             events,
+            instance: None,
             sent: Vec::new(),
         };
         tasks.spawn(link.run(receiver, cancel.clone()));
@@ -91,12 +92,16 @@ struct Link {
     incarnation: Incarnation,
     attach: v1::Attach,
     events: mpsc::Sender<FromLink>,
+    /// The worker task that was reached first.
+    instance: Option<String>,
     /// Commands that the worker may not have seen: repeated after a reconnection, where they do no harm.
     sent: Vec<Arc<v1::worker_command::Command>>,
 }
 
 enum StreamEnd {
     Closed,
+    /// Another worker task answers, which knows nothing of what this one was told: its process took the other's place.
+    Replaced,
     Dropped(String),
 }
 
@@ -115,6 +120,10 @@ impl Link {
             };
             let reason = match end {
                 StreamEnd::Closed => return,
+                StreamEnd::Replaced => {
+                    let reason = "its process was replaced by another one at the same address".to_owned();
+                    return self.tell(LinkEvent::Lost(reason)).await;
+                }
                 StreamEnd::Dropped(reason) => reason,
             };
             tracing::debug!(worker = %self.worker, reason, "the stream to a worker dropped");
@@ -152,6 +161,20 @@ impl Link {
             Ok(Err(status)) => return StreamEnd::Dropped(status.to_string()),
             Err(_) => return StreamEnd::Dropped("no answer to Attach".to_owned()),
         };
+        match tokio::time::timeout(OPENING, attached(&mut incoming)).await {
+            Ok(Ok(instance)) if self.instance.as_ref().is_none_or(|known| *known == instance) => {
+                self.instance = Some(instance);
+            }
+            Ok(Ok(_)) => {
+                let finish = v1::worker_command::Command::Finish(v1::Empty {});
+                let _ = sender.send(message(finish)).await;
+                return StreamEnd::Replaced;
+            }
+            Ok(Err(reason)) => return StreamEnd::Dropped(reason),
+            Err(_) => return StreamEnd::Dropped("no answer to Attach".to_owned()),
+        }
+        *last_contact = tokio::time::Instant::now();
+        self.tell(LinkEvent::Ready).await;
         let repeated: Vec<_> = self
             .sent
             .iter()
@@ -181,11 +204,7 @@ impl Link {
                 event = incoming.message() => match event {
                     Ok(Some(v1::WorkerEvent { event: Some(event) })) => {
                         *last_contact = tokio::time::Instant::now();
-                        let event = match event {
-                            v1::worker_event::Event::Attached(_) => LinkEvent::Ready,
-                            event => LinkEvent::Worker(event),
-                        };
-                        self.tell(event).await;
+                        self.tell(LinkEvent::Worker(event)).await;
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return StreamEnd::Dropped("the worker closed the stream".to_owned()),
@@ -205,6 +224,18 @@ impl Link {
                 event,
             })
             .await;
+    }
+}
+
+/// The first event of a stream: which worker task it leads to.
+async fn attached(incoming: &mut tonic::Streaming<v1::WorkerEvent>) -> Result<String, String> {
+    match incoming.message().await {
+        Ok(Some(v1::WorkerEvent {
+            event: Some(v1::worker_event::Event::Attached(attached)),
+        })) => Ok(attached.instance),
+        Ok(Some(_)) => Err("the worker did not begin with Attached".to_owned()),
+        Ok(None) => Err("the worker closed the stream".to_owned()),
+        Err(status) => Err(status.to_string()),
     }
 }
 

@@ -134,6 +134,8 @@ struct Order {
 /// A worker task that runs.
 pub struct Task {
     environment: Arc<TaskEnvironment>,
+    /// Told to whoever attaches: a controller that knew another instance has lost it.
+    instance: String,
     kernel: WorkerTaskKernel,
     messages: mpsc::Receiver<TaskMessage>,
     orders: BTreeMap<WorkOrderId, Order>,
@@ -151,6 +153,7 @@ pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationT
     let (sender, messages) = mpsc::channel(QUEUE);
     let task = Task {
         environment,
+        instance: uuid::Uuid::new_v4().to_string(),
         kernel: WorkerTaskKernel::new(Epoch(epoch), now()),
         messages,
         orders: BTreeMap::new(),
@@ -282,7 +285,7 @@ impl Task {
             return;
         }
         self.tell(Event::Attached(v1::Attached {
-            node_id: self.environment.process.address.clone(),
+            instance: self.instance.clone(),
         }))
         .await;
         self.report_all().await;
