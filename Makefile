@@ -40,4 +40,8 @@ test-deploy: setup ## check the chart, the compose file and their command lines 
 	.venv/bin/python deploy/check.py --sarsen target/debug/sarsen --helm .tools/bin/helm \
 	  --compose-schema .tools/compose-spec.json
 
-.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster test-deploy
+test-rolling: setup ## replace every process of a cluster while 20 queries run; check their rows
+	cargo build --locked -p sarsen
+	./deploy/rolling_restart.py --binary target/debug/sarsen
+
+.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster test-deploy test-rolling
