@@ -230,6 +230,15 @@ impl Client {
         Ok(self.runtime.block_on(call)?.into_inner().task_id)
     }
 
+    /// Submits a task each 200 ms; each must be taken.
+    fn submit_for(&mut self, time: Duration, submitted: &mut Vec<String>) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            submitted.push(self.submit(&format!("while-{}", submitted.len())).unwrap());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     fn tasks(&mut self) -> Vec<String> {
         let call = self.overlord.list_tasks(v1::ListTasksRequest::default());
         let tasks = self.runtime.block_on(call).unwrap().into_inner().tasks;
@@ -302,18 +311,10 @@ fn the_loss_of_etcd_moves_no_leadership() {
 
     etcd.kill(0);
     // Longer than the lease.
-    let away = Instant::now();
     let mut submitted = vec!["query-one".to_owned()];
-    while away.elapsed() < Duration::from_secs(6) {
-        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    client.submit_for(Duration::from_secs(6), &mut submitted);
     etcd.resume(0);
-    let back = Instant::now();
-    while back.elapsed() < Duration::from_secs(4) {
-        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    client.submit_for(Duration::from_secs(4), &mut submitted);
     submitted.sort();
     assert_eq!(client.tasks(), submitted);
     one_leads([&first, &second], &client.runtime);
@@ -331,12 +332,8 @@ fn with_three_etcd_servers_any_one_may_be_away() {
     let second = Candidate::start(folder.path(), &etcd);
     for node in 0..3 {
         etcd.kill(node);
-        let away = Instant::now();
         // Longer than the lease: it is kept alive at another server.
-        while away.elapsed() < Duration::from_secs(4) {
-            submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        client.submit_for(Duration::from_secs(4), &mut submitted);
         etcd.resume(node);
     }
     submitted.sort();
@@ -377,19 +374,11 @@ fn a_pause_of_most_etcd_servers_moves_no_leadership() {
     for node in [0, 1] {
         etcd.signal(node, "STOP");
     }
-    let paused = Instant::now();
-    while paused.elapsed() < Duration::from_secs(6) {
-        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    client.submit_for(Duration::from_secs(6), &mut submitted);
     for node in [0, 1] {
         etcd.signal(node, "CONT");
     }
-    let back = Instant::now();
-    while back.elapsed() < Duration::from_secs(5) {
-        submitted.push(client.submit(&format!("while-{}", submitted.len())).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    client.submit_for(Duration::from_secs(5), &mut submitted);
     submitted.sort();
     assert_eq!(client.tasks(), submitted);
     one_leads([&first, &second], &client.runtime);
