@@ -12,6 +12,11 @@ pub use crate::ports::free_port;
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The binary under test: `SARSEN_BIN`, where a release build is to be measured, or the one that was built with the tests.
+fn binary() -> PathBuf {
+    std::env::var_os("SARSEN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_sarsen").into(), PathBuf::from)
+}
+
 /// A process that is killed when it is dropped.
 pub struct Process {
     child: Child,
@@ -22,7 +27,7 @@ impl Process {
     pub fn start(name: &str, folder: &Path, arguments: &[String]) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sarsen"))
+        let child = Command::new(binary())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())

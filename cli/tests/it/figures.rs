@@ -1,4 +1,5 @@
-//! Figures that are measured when they are asked for: `cargo test --test it figures -- --ignored --nocapture`.
+//! Figures that are measured when they are asked for: `cargo test --test it figures -- --ignored --nocapture`;
+//! `SARSEN_BIN` names the binary that is measured.
 
 use std::time::{Duration, Instant};
 
