@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Replaces every process of a local cluster, one after the other, while queries run, and checks each answer row for row.
 
-    rolling_restart.py [--queries 20] [--rows 60000] [--binary FILE]
+    rolling_restart.py [--queries 20] [--rows 60000] [--binary FILE] [--announce VERSION]
 
 Starts the cluster with local-cluster.sh in a folder of its own, and stops it again. A client that finds the gateway away
 asks again, as any client of a service that is upgraded must.
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--queries", type=int, default=20)
 parser.add_argument("--rows", type=int, default=60_000)
 parser.add_argument("--binary", default=str(HERE.parent / "target" / "release" / "sarsen"))
+parser.add_argument("--announce", help="version that the new processes say they are of, such as 0.2.0")
 options = parser.parse_args()
 
 folder = tempfile.TemporaryDirectory(prefix="sarsen-rolling-")
@@ -33,8 +35,14 @@ port = 27888
 environment = {**os.environ, "SARSEN_CLUSTER_DIR": f"{folder.name}/cluster", "SARSEN_CLUSTER_PORT": str(port)}
 
 
-def cluster(*arguments):
-    subprocess.run([HERE / "local-cluster.sh", *arguments], env=environment, check=True)
+def cluster(*arguments, **more):
+    subprocess.run([HERE / "local-cluster.sh", *arguments], env={**environment, **more}, check=True)
+
+
+def turn(name):
+    """Overlords first, then controllers and workers in turns, gateways last: the order of an upgrade."""
+    role, number = re.fullmatch(r"([a-z]+)(\d*)", name).groups()
+    return {"overlord": 0, "gateway": 2}.get(role, 1), int(number or 0), role
 
 
 def call(method, path, body=None):
@@ -83,12 +91,13 @@ try:
     for number in range(options.queries):
         body = {"query": query, "context": {"sqlQueryId": f"rolling{number}", "maxNumTasks": 3}}
         tasks.append(call("POST", "/druid/v2/sql/task", body)["taskId"])
-    names = sorted(path.stem for path in pathlib.Path(environment["SARSEN_CLUSTER_DIR"]).glob("*.pid"))
+    names = sorted((path.stem for path in pathlib.Path(environment["SARSEN_CLUSTER_DIR"]).glob("*.pid")), key=turn)
+    announced = {"SARSEN_TEST_ANNOUNCED_VERSION": options.announce} if options.announce else {}
     for name in names:
         if name in ("etcd", "postgres", "s3"):
             continue
         begun = time.time()
-        cluster("restart", name)
+        cluster("restart", name, **announced)
         open_tasks = sum(state["status"] == "RUNNING" for state in states(tasks))
         print(f"{name} replaced in {time.time() - begun:.1f} s; {open_tasks} of {len(tasks)} queries still run", flush=True)
     deadline = time.time() + PATIENCE

@@ -119,6 +119,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         members: Vec::new(),
         etcd: None,
         advertise: None,
+        labels: Default::default(),
         leader: None,
         quotas: options.quotas,
         metadata_connections: options.metadata_connections,
@@ -133,6 +134,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         grpc_addr: "inproc://controller".to_owned(),
         advertise: None,
         tasks: 64,
+        drain_seconds: 0,
+        labels: Default::default(),
         memory_limit: None,
         deep_storage: options.deep_storage.clone(),
         spill_dir: None,
@@ -205,6 +208,7 @@ fn worker(
         export_allow: export_allow.to_vec(),
         objects: options.objects.clone(),
         drain_seconds: 0,
+        labels: Default::default(),
         tls: TlsOptions::default(),
     };
     if options.workers > 1 {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sarsen_object::ObjectSettings;
+use sarsen_proto::labels::LabelOptions;
 use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen controller`.
@@ -46,6 +47,11 @@ pub struct Options {
     pub export_allow: Vec<String>,
     #[command(flatten)]
     pub objects: ObjectSettings,
+    /// Seconds that running tasks have to end after SIGTERM; what is left then goes to another controller.
+    #[arg(long, env = "SARSEN_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+    #[command(flatten)]
+    pub labels: LabelOptions,
     #[command(flatten)]
     pub tls: TlsOptions,
 }

@@ -349,6 +349,7 @@ impl<'a> Query<'a> {
             context_json: self.worker_context(),
             trace_parent: sarsen_observe::trace_parent(&tracing::Span::current()),
             ticket_key: self.ticket_key.to_bytes().into(),
+            version: self.environment.network.version().to_string(),
         };
         let network = self.environment.network.clone();
         let link = WorkerLink::open(

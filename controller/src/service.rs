@@ -1,15 +1,16 @@
 //! The process: its gRPC service, its tasks by id, its start and end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sarsen_object::Stores;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
+use sarsen_proto::membership::{Departure, Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
-use sarsen_proto::version::{CheckVersion, VERSION};
+use sarsen_proto::version::{Accepts, CheckVersion};
 use sarsen_proto::{to_kernel, v1};
 use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
@@ -71,6 +72,7 @@ pub async fn start(
         tasks: Arc::default(),
         tracker: TaskTracker::new(),
         joined: Joined::default(),
+        draining: Arc::default(),
     };
     let server = ControllerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -78,14 +80,16 @@ pub async fn start(
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(tonic::service::interceptor::InterceptedService::new(
         server,
-        CheckVersion,
+        CheckVersion::new(network.version().clone(), Accepts::Neighbours),
     ));
     let node = v1::Node {
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Controller.into(),
         address: address.clone(),
-        version: VERSION.to_owned(),
+        version: network.version().to_string(),
         slots: options.tasks,
+        labels: options.labels.by_key(),
+        draining: false,
     };
     tracing::info!(address, "controller is up");
     let observed: Arc<dyn Observed> = Arc::new(service.clone());
@@ -95,8 +99,17 @@ pub async fn start(
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
         let joined = service.joined.clone();
-        announce(network, options.overlord.clone(), node, joined, shutdown).await;
-        service.stop().await;
+        let departure = Departure {
+            draining: shutdown.clone(),
+            ..Departure::default()
+        };
+        let heart = announce(network, options.overlord.clone(), node, joined, departure.clone());
+        let work = async {
+            shutdown.cancelled().await;
+            service.drain(Duration::from_secs(options.drain_seconds)).await;
+            departure.gone.cancel();
+        };
+        tokio::join!(heart, work);
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
         tracing::info!("controller has ended");
@@ -127,6 +140,7 @@ pub(crate) struct ControllerService {
     tasks: Arc<Mutex<HashMap<String, TaskHandle>>>,
     tracker: TaskTracker,
     pub(crate) joined: Joined,
+    draining: Arc<AtomicBool>,
 }
 
 impl ControllerService {
@@ -143,12 +157,16 @@ impl ControllerService {
             .cloned()
     }
 
-    /// Leaves the tasks: the Overlord hands them to another controller.
-    async fn stop(&self) {
+    /// Takes no new tasks, waits for those that run, and leaves the rest: the Overlord hands them to another controller.
+    async fn drain(&self, patience: Duration) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.tracker.close();
+        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
+            return;
+        }
         for task in self.running().into_values() {
             task.abandon();
         }
-        self.tracker.close();
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tracker.wait()).await;
     }
 }
@@ -169,6 +187,10 @@ impl Controller for ControllerService {
                 return Ok(Response::new(v1::Empty {}));
             }
             known.abandon();
+        }
+        if self.draining.load(Ordering::SeqCst) {
+            // Of this code the Overlord makes no loss.
+            return Err(Status::aborted("this controller is shutting down"));
         }
         let span = tracing::info_span!(target: "sarsen_trace", "task", query = spec.query_id);
         sarsen_observe::continue_trace(&span, &spec.trace_parent);

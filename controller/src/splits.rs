@@ -9,10 +9,12 @@ use sarsen_kernel::fault::Fault;
 use sarsen_kernel::query::{InputSplit, QueryDefinition, StageInput};
 use sarsen_planner::{KeyBounds, PlannedScan, ScanTarget};
 use sarsen_proto::membership::overlord;
-use sarsen_proto::transport::Network;
+use sarsen_proto::transport::{Network, retry};
 use sarsen_proto::v1;
 use sarsen_storage::segment::{DataSegment, ShardSpec};
 use sarsen_storage::source::{SourceContext, Splitter};
+
+use crate::task::OVERLORD_ATTEMPTS;
 
 /// Bytes of a large file that one unit of work reads.
 const SPLIT_BYTES: u64 = 64 << 20;
@@ -101,12 +103,12 @@ async fn segment_splits(
     overlord_address: &str,
 ) -> Result<Vec<InputSplit>, Fault> {
     let datasource = request.datasource.clone();
-    let mut client = overlord(network, overlord_address).map_err(|error| unknown(error.to_string()))?;
-    let segments = client
-        .list_segments(request)
-        .await
-        .map_err(|status| unknown(status.to_string()))?
-        .into_inner();
+    let client = overlord(network, overlord_address).map_err(|error| unknown(error.to_string()))?;
+    let listed = retry(OVERLORD_ATTEMPTS, || {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { Ok(client.list_segments(request).await?.into_inner()) }
+    });
+    let segments = listed.await.map_err(|status| unknown(status.to_string()))?;
     let mut splits = Vec::new();
     for payload_json in segments.payload_json {
         let segment: DataSegment = serde_json::from_str(&payload_json).map_err(|error| {

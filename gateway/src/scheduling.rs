@@ -1,6 +1,9 @@
 //! What a statement's context says about its locks and its turn.
 
+use std::collections::HashMap;
+
 use sarsen_planner::{PlanError, StatementKind, context_integer};
+use sarsen_proto::labels::is_word;
 use sarsen_proto::v1;
 use serde_json::{Map, Value};
 
@@ -21,6 +24,31 @@ pub fn priority(context: &Map<String, Value>, endpoint: Endpoint) -> Result<i32,
         Endpoint::Sql => TASK_PRIORITY.saturating_add(given.unwrap_or(0)),
     };
     Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}
+
+/// Labels that a query's workers must have: `workerLabels`, an object such as `{"zone": "a"}`, or its text.
+///
+/// # Errors
+/// When it is no such object, or its keys and values are not those of labels.
+pub fn worker_labels(context: &Map<String, Value>) -> Result<HashMap<String, String>, PlanError> {
+    let refuse = |what: String| {
+        PlanError::bad_context(format!(
+            "Expected key [workerLabels] to be an object of labels such as {{\"zone\": \"a\"}}, but got {what}"
+        ))
+    };
+    let given = match context.get("workerLabels") {
+        None | Some(Value::Null) => return Ok(HashMap::new()),
+        Some(Value::String(text)) => serde_json::from_str(text).map_err(|_| refuse(format!("[{text}]")))?,
+        Some(given) => given.clone(),
+    };
+    let Value::Object(labels) = given else {
+        return Err(refuse(format!("[{given}]")));
+    };
+    let label = |(key, value): (String, Value)| match value {
+        Value::String(value) if is_word(&key) && is_word(&value) => Ok((key, value)),
+        value => Err(refuse(format!("the label [{key}] with the value [{value}]"))),
+    };
+    labels.into_iter().map(label).collect()
 }
 
 /// Lock type of an ingestion: `useConcurrentLocks` chooses the one for concurrent append and replace, else
@@ -129,5 +157,26 @@ mod tests {
         assert_eq!(priority(json!({}), Endpoint::Sql), 50);
         assert_eq!(priority(json!({ "priority": "75" }), Endpoint::Task), 75);
         assert_eq!(priority(json!({ "priority": -1 }), Endpoint::Sql), 49);
+    }
+
+    #[test]
+    fn labels_of_workers_are_an_object_of_words() {
+        let labels = |context: Value| worker_labels(context.as_object().unwrap());
+        let zone = HashMap::from([("zone".to_owned(), "a".to_owned())]);
+        assert_eq!(labels(json!({})).unwrap(), HashMap::new());
+        assert_eq!(labels(json!({ "workerLabels": { "zone": "a" } })).unwrap(), zone);
+        assert_eq!(
+            labels(json!({ "workerLabels": "{\"zone\": \"a\"}" })).unwrap(),
+            zone
+        );
+        for malformed in [
+            json!("zone=a"),
+            json!(["zone"]),
+            json!({ "zone": 1 }),
+            json!({ "a b": "c" }),
+        ] {
+            let refused = labels(json!({ "workerLabels": malformed })).unwrap_err();
+            assert!(refused.to_string().contains("workerLabels"), "{refused}");
+        }
     }
 }

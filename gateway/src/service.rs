@@ -6,11 +6,10 @@ use std::time::Duration;
 use axum::Router;
 use futures::future::BoxFuture;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{self, Joined, announce};
+use sarsen_proto::membership::{self, Departure, Joined, announce};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
-use sarsen_proto::version::VERSION;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
@@ -19,6 +18,9 @@ use crate::error::ApiError;
 use crate::listener::{HttpListener, Peer, acceptor};
 use crate::options::Options;
 use crate::routes;
+
+/// Time to tell the Overlord that it ends.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +135,8 @@ pub async fn start(
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Gateway.into(),
         address: url.clone(),
-        version: VERSION.to_owned(),
-        slots: 0,
+        version: network.version().to_string(),
+        ..Default::default()
     };
     tracing::info!(address = url, auth = ?options.http.auth, "gateway is up");
     let drain = Duration::from_secs(options.drain_seconds);
@@ -143,12 +145,16 @@ pub async fn start(
     sarsen_observe::observe(&observed);
     let done = tokio::spawn(async move {
         let _observed = observed;
+        let departure = Departure {
+            draining: shutdown.clone(),
+            ..Departure::default()
+        };
         let heart = tokio::spawn(announce(
             network,
             options.overlord.clone(),
             node,
             joined,
-            shutdown.clone(),
+            departure.clone(),
         ));
         let stop = shutdown.clone();
         let service = router.into_make_service_with_connect_info::<Peer>();
@@ -163,7 +169,8 @@ pub async fn start(
             result = server => result,
             () = cut_off => Ok(()),
         };
-        heart.abort();
+        departure.gone.cancel();
+        let _ = tokio::time::timeout(LEAVE_PATIENCE, heart).await;
         tracing::info!("gateway has ended");
         result
     });

@@ -115,6 +115,7 @@ async fn planned(
             .map_err(refused)?
             .into(),
         queue_timeout_ms: scheduling::queue_timeout_ms(&planned.context, endpoint).map_err(refused)?,
+        worker_labels: scheduling::worker_labels(&planned.context).map_err(refused)?,
         synchronous: endpoint == Endpoint::Sql,
         trace_parent: String::new(),
     };

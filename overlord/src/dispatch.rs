@@ -7,7 +7,7 @@ use sarsen_proto::membership::MAX_MESSAGE_BYTES;
 use sarsen_proto::transport::VersionedChannel;
 use sarsen_proto::v1;
 use sarsen_proto::v1::controller_client::ControllerClient;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::audit;
 use crate::handler::completion::SYNCHRONOUS_KEPT;
@@ -125,7 +125,9 @@ impl Overlord {
                 let here = matches!(&entry.phase, Phase::Running { node, .. } if *node == order.node);
                 here && entry.epoch == order.epoch
             });
-            if given {
+            if given && status.code() == Code::Aborted {
+                queue::hand_back(&mut state, &order.task)
+            } else if given {
                 queue::lose(&mut state, &order.task)
             } else {
                 None

@@ -1,6 +1,7 @@
 //! Which of several Overlords leads: an election in etcd, whose winner raises the term in the metadata store. The term
 //! alone decides: a leader that etcd has lost goes on leading until another one has raised it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(crate) struct Candidate {
     pub(crate) leadership: Leadership,
     /// Where others reach this Overlord.
     pub(crate) address: String,
+    /// What its operator says of it.
+    pub(crate) labels: HashMap<String, String>,
     /// Told when another Overlord has raised the term.
     pub(crate) superseded: Notify,
 }
@@ -41,7 +44,8 @@ impl Candidate {
             node_id: self.overlord.id.clone(),
             role: v1::Role::Overlord.into(),
             address: self.address.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.overlord.network.version().to_string(),
+            labels: self.labels.clone(),
             ..Default::default()
         };
         let leader = self.directory.watch_leader();

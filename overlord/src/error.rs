@@ -49,6 +49,10 @@ pub enum RequestError {
         free: u32,
         total: u32,
     },
+    #[error("task [{task_id}] waits: {reason}")]
+    NoSuchWorkers { task_id: TaskId, reason: String },
+    #[error("task [{task_id}] goes to another controller: {reason}")]
+    HandedOver { task_id: TaskId, reason: String },
     #[error(
         "user [{user}] has {most} queries that wait already; --max-queued-queries-per-user of the Overlord allows no more"
     )]
@@ -96,11 +100,14 @@ impl From<RequestError> for Status {
             RequestError::UnknownTask(_) => Code::NotFound,
             RequestError::TaskExists(_) | RequestError::Superseded(_) => Code::AlreadyExists,
             RequestError::LockPreempted => Code::Aborted,
-            RequestError::TaskEnded(_) | RequestError::StaleEpoch { .. } | RequestError::Conflict(_) => {
-                Code::FailedPrecondition
-            }
+            RequestError::TaskEnded(_)
+            | RequestError::StaleEpoch { .. }
+            | RequestError::HandedOver { .. }
+            | RequestError::Conflict(_) => Code::FailedPrecondition,
             RequestError::Refused(_) | RequestError::NotCertified { .. } => Code::PermissionDenied,
-            RequestError::NoSlots { .. } | RequestError::TooManyQueued { .. } => Code::ResourceExhausted,
+            RequestError::NoSlots { .. }
+            | RequestError::NoSuchWorkers { .. }
+            | RequestError::TooManyQueued { .. } => Code::ResourceExhausted,
             RequestError::Invalid(_) => Code::InvalidArgument,
             RequestError::Store(_)
             | RequestError::Reports(_)

@@ -22,6 +22,7 @@ pub mod metadata;
 mod observed;
 mod options;
 mod overlord;
+pub mod pool;
 pub mod queue;
 pub mod quotas;
 pub mod rank;

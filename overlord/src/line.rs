@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ids::TaskId;
+use crate::pool::Pool;
 use crate::rank::Rank;
 use crate::slots::Completeness;
 
@@ -20,6 +21,8 @@ pub struct Waiting {
     /// Worker numbers that it asks for, ascending.
     pub workers: Vec<u32>,
     pub completeness: Completeness,
+    /// Workers that will do.
+    pub pool: Pool,
 }
 
 /// Names a call in the line.
@@ -35,11 +38,21 @@ pub struct Room {
     pub by_user: HashMap<String, u32>,
     /// Slots of one user at the most; 0 for no limit.
     pub per_user: u32,
+    /// All and free slots of the workers of a kind; of one that is not here, those of all workers.
+    pub pools: HashMap<Pool, (u32, u32)>,
 }
 
 impl Room {
     fn free(&self) -> u32 {
         self.total.saturating_sub(self.held.values().sum())
+    }
+
+    /// All and free slots that may go to whoever wants such workers.
+    fn of(&self, pool: &Pool) -> (u32, u32) {
+        self.pools
+            .get(pool)
+            .copied()
+            .unwrap_or_else(|| (self.total, self.free()))
     }
 
     fn held_by(&self, task: &TaskId) -> u32 {
@@ -81,6 +94,22 @@ impl Line {
         self.waiting.remove(&ticket).map(|(waiting, _)| waiting)
     }
 
+    /// The workers that a task waits for.
+    pub fn pool_of(&self, task: &TaskId) -> Option<&Pool> {
+        let mut waiting = self.waiting.values().map(|(waiting, _)| waiting);
+        waiting
+            .find(|waiting| waiting.task == *task)
+            .map(|waiting| &waiting.pool)
+    }
+
+    /// Kinds of workers that are waited for.
+    pub fn pools(&self) -> HashSet<Pool> {
+        self.waiting
+            .values()
+            .map(|(waiting, _)| waiting.pool.clone())
+            .collect()
+    }
+
     pub fn get(&self, ticket: Ticket) -> Option<&Waiting> {
         self.waiting.get(&ticket).map(|(waiting, _)| waiting)
     }
@@ -104,19 +133,28 @@ impl Line {
             .collect();
         // Who has begun goes on first: it ends, and gives back what it holds.
         order.sort_unstable();
-        let share = self.share(room);
+        let tasks = self.tasks(room);
         let mut passed = Vec::new();
+        let mut kept: Vec<&Pool> = Vec::new();
         let mut turn = None;
         for (_, _, ticket) in order {
             let Some((waiting, times)) = self.waiting.get(&ticket) else {
                 continue;
             };
+            let (total, _) = room.of(&waiting.pool);
+            let share = tasks.map(|tasks| (total / tasks).max(1));
+            if kept.iter().any(|pool| pool.overlaps(&waiting.pool)) {
+                continue;
+            }
             match offer(waiting, room, share, own(waiting)) {
                 Offer::Slots(fresh) => {
                     turn = Some(Turn { ticket, fresh });
                     break;
                 }
-                Offer::Wait if *times >= MAX_PASSED => return None,
+                Offer::Wait if *times >= MAX_PASSED => {
+                    // Slots are kept for it, but those that it could not use.
+                    kept.push(&waiting.pool);
+                }
                 Offer::Wait => passed.push(ticket),
                 Offer::Never => {}
             }
@@ -131,15 +169,14 @@ impl Line {
         turn
     }
 
-    /// Slots of one task, as long as others wait: an equal part for each that runs or waits, and one at the least.
-    fn share(&self, room: &Room) -> Option<u32> {
+    /// Tasks that run or wait, as long as others wait: each has an equal part of the slots, and one at the least.
+    fn tasks(&self, room: &Room) -> Option<u32> {
         let waiting: HashSet<&TaskId> = self.waiting.values().map(|(waiting, _)| &waiting.task).collect();
         if waiting.len() <= 1 {
             return None;
         }
         let beside = room.held.keys().filter(|task| !waiting.contains(task)).count();
-        let tasks = u32::try_from(waiting.len() + beside).unwrap_or(u32::MAX);
-        Some((room.total / tasks).max(1))
+        Some(u32::try_from(waiting.len() + beside).unwrap_or(u32::MAX))
     }
 }
 
@@ -161,11 +198,12 @@ fn offer(waiting: &Waiting, room: &Room, share: Option<u32>, own: u32) -> Offer 
     };
     let held = room.held_by(&waiting.task);
     let allowed = room.left_to(&waiting.user);
-    if fewest.saturating_add(held) > room.total || fewest > allowed {
+    let (total, free) = room.of(&waiting.pool);
+    if fewest.saturating_add(held) > total || fewest > allowed {
         return Offer::Never;
     }
     let fair = share.map_or(wanted, |share| share.saturating_sub(held).max(fewest));
-    let given = wanted.min(fair).min(allowed).min(room.free());
+    let given = wanted.min(fair).min(allowed).min(free);
     if given >= fewest {
         Offer::Slots(given)
     } else {

@@ -121,23 +121,31 @@ impl Members {
         self.nodes.get(id).map(|member| &member.node)
     }
 
-    /// Live workers, in a steady order.
+    /// Forgets a node that said goodbye.
+    pub fn leave(&mut self, id: &NodeId) -> Option<v1::Node> {
+        self.take(|known, _| known == id).pop()
+    }
+
+    /// Live workers that take new tasks, in a steady order.
     pub fn workers(&self) -> Vec<WorkerNode> {
         let mut workers: Vec<WorkerNode> = self
             .nodes
             .iter()
-            .filter(|(_, member)| member.node.role() == v1::Role::Worker)
+            .filter(|(_, member)| member.node.role() == v1::Role::Worker && !member.node.draining)
             .map(|(id, member)| WorkerNode {
                 id: id.clone(),
                 address: member.node.address.clone(),
                 slots: member.node.slots,
+                version: member.node.version.clone(),
+                labels: member.node.labels.clone(),
             })
             .collect();
         workers.sort_by(|a, b| a.address.cmp(&b.address));
         workers
     }
 
-    /// Controllers that may be given tasks: those whose running tasks are known and whose last call did not fail.
+    /// Controllers that may be given tasks: those whose running tasks are known, whose last call did not fail, and that are
+    /// not about to end.
     pub fn controllers(&self) -> impl Iterator<Item = (&NodeId, &v1::Node)> {
         self.nodes
             .iter()
@@ -145,6 +153,7 @@ impl Members {
                 member.node.role() == v1::Role::Controller
                     && member.listing == Listing::Known
                     && !member.suspect
+                    && !member.node.draining
             })
             .map(|(id, member)| (id, &member.node))
     }

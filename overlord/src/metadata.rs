@@ -41,9 +41,10 @@ pub enum StoreError {
     #[error("the store holds a malformed {what}: {reason}")]
     Malformed { what: &'static str, reason: String },
     #[error(
-        "the store was written by a later version of Sarsen: its schema has number {found}, this one knows {known}"
+        "the store was written by a later version of Sarsen: its schema has number {found} and needs a version that knows \
+         number {least} at least, this one knows {known}"
     )]
-    TooNew { found: i64, known: i64 },
+    TooNew { found: i64, known: i64, least: i64 },
     #[error(
         "its schema has number {found}, and this version of Sarsen knows number {known}: use the version that wrote it, or \
          let an Overlord of this version bring the store up to date first"

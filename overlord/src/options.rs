@@ -6,6 +6,7 @@ use clap::Args;
 use sarsen_kernel::secret::Secret;
 use sarsen_object::ObjectSettings;
 use sarsen_proto::directory::Directory;
+use sarsen_proto::labels::LabelOptions;
 use sarsen_proto::secret;
 use sarsen_proto::tls::TlsOptions;
 
@@ -51,6 +52,8 @@ pub struct Options {
     /// Where others reach this Overlord, HOST:PORT [default: where it listens].
     #[arg(long, env = "SARSEN_ADVERTISE")]
     pub advertise: Option<String>,
+    #[command(flatten)]
+    pub labels: LabelOptions,
     #[command(flatten)]
     pub quotas: Quotas,
     /// Accepted by every role; the Overlord needs little.

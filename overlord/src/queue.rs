@@ -7,7 +7,9 @@ use std::time::Instant;
 use sarsen_proto::v1;
 
 use crate::ids::{NodeId, TaskId};
+use crate::pool::Pool;
 use crate::quotas;
+use crate::slots::WorkerNode;
 use crate::state::{Phase, State, TaskEntry};
 
 /// How often a task is given to another controller.
@@ -70,15 +72,30 @@ fn load(state: &State) -> HashMap<NodeId, u32> {
     load
 }
 
-/// The controller with room and the fewest tasks.
-fn pick(state: &State, load: &HashMap<NodeId, u32>) -> Option<(NodeId, String)> {
+/// The controller with room and the fewest tasks. While workers that will do are of a controller's version, it is one of
+/// these: a query runs on processes of its controller's version only.
+fn pick(
+    state: &State,
+    load: &HashMap<NodeId, u32>,
+    workers: &[WorkerNode],
+    spec: &v1::TaskSpec,
+) -> Option<(NodeId, String)> {
     let tasks = |id: &NodeId| load.get(id).copied().unwrap_or(0);
+    let labelled = Pool::of(None, &spec.worker_labels).among(workers);
+    let served = |node: &v1::Node| labelled.iter().any(|worker| worker.version == node.version);
+    let any_served = state.members.controllers().any(|(_, node)| served(node));
     state
         .members
         .controllers()
-        .filter(|(id, node)| tasks(id) < node.slots)
+        .filter(|(id, node)| tasks(id) < node.slots && (!any_served || served(node)))
         .min_by_key(|(id, _)| (tasks(id), *id))
         .map(|(id, node)| (id.clone(), node.address.clone()))
+}
+
+/// Whether any controller could take another task.
+fn has_room(state: &State, load: &HashMap<NodeId, u32>) -> bool {
+    let mut controllers = state.members.controllers();
+    controllers.any(|(id, node)| load.get(id).copied().unwrap_or(0) < node.slots)
 }
 
 fn assign(state: &mut State, task: &TaskId, node: NodeId, address: String, now_ms: i64) -> Option<Dispatch> {
@@ -118,17 +135,21 @@ pub fn dispatch(state: &mut State, now_ms: i64) -> Vec<Dispatch> {
     ready.sort();
     let mut load = load(state);
     let mut running = quotas::count(state.tasks.values(), quotas::runs);
+    let workers = state.members.workers();
     let mut orders = Vec::new();
     for (_, task) in ready {
-        let Some(user) = state.tasks.get(&task).map(|entry| entry.spec.identity.clone()) else {
+        if !has_room(state, &load) {
+            break;
+        }
+        let Some(spec) = state.tasks.get(&task).map(|entry| Arc::clone(&entry.spec)) else {
             continue;
         };
-        let of_user = running.entry(user).or_default();
+        let of_user = running.entry(spec.identity.clone()).or_default();
         if !state.quotas.may_run(*of_user) {
             continue;
         }
-        let Some((node, address)) = pick(state, &load) else {
-            break;
+        let Some((node, address)) = pick(state, &load, &workers, &spec) else {
+            continue;
         };
         *load.entry(node.clone()).or_insert(0) += 1;
         *of_user += 1;
@@ -148,17 +169,38 @@ pub fn dispatch_new(state: &mut State, task: &TaskId, now_ms: i64) -> Option<Dis
     if !state.quotas.may_run(u32::try_from(running).unwrap_or(u32::MAX)) {
         return None;
     }
-    let (node, address) = pick(state, &load(state))?;
+    let (node, address) = pick(state, &load(state), &state.members.workers(), &entry.spec)?;
     assign(state, task, node, address, now_ms)
 }
 
 /// A controller cannot run its task (any more): the task waits for another one, or ends.
 pub fn lose(state: &mut State, task: &TaskId) -> Option<Failure> {
+    give_up(state, task, Cause::Lost)
+}
+
+/// A controller gives its task back because it was told to end, or because there are no workers of its version any more:
+/// that counts for nothing. Whoever still runs it under the old epoch is told so when it calls.
+pub fn hand_back(state: &mut State, task: &TaskId) -> Option<Failure> {
+    state.slots.release_task(task);
+    give_up(state, task, Cause::HandedBack)
+}
+
+/// Why a controller does not run a task any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Lost,
+    HandedBack,
+}
+
+fn give_up(state: &mut State, task: &TaskId, cause: Cause) -> Option<Failure> {
     let entry = state.tasks.get_mut(task)?;
     if matches!(entry.phase, Phase::Ending | Phase::Ended { .. }) {
         return None;
     }
-    entry.redispatches += 1;
+    match cause {
+        Cause::Lost => entry.redispatches += 1,
+        Cause::HandedBack => entry.epoch += 1,
+    }
     let failure = if entry.canceled {
         canceled(task.clone())
     } else if entry.preempted {
@@ -182,14 +224,20 @@ pub fn lose(state: &mut State, task: &TaskId) -> Option<Failure> {
 
 /// A controller process is gone.
 pub fn lose_controller(state: &mut State, node: &NodeId) -> Vec<Failure> {
-    let on_it = |entry: &TaskEntry| matches!(&entry.phase, Phase::Running { node: at, .. } if at == node);
-    let lost: Vec<TaskId> = state
-        .tasks
-        .iter()
-        .filter(|(_, entry)| on_it(entry))
-        .map(|(id, _)| id.clone())
-        .collect();
+    let lost = tasks_on(state, node);
     lost.iter().filter_map(|task| lose(state, task)).collect()
+}
+
+/// A controller process has ended as it was told to.
+pub fn leave_controller(state: &mut State, node: &NodeId) -> Vec<Failure> {
+    let left = tasks_on(state, node);
+    left.iter().filter_map(|task| hand_back(state, task)).collect()
+}
+
+fn tasks_on(state: &State, node: &NodeId) -> Vec<TaskId> {
+    let on_it = |entry: &TaskEntry| matches!(&entry.phase, Phase::Running { node: at, .. } if at == node);
+    let tasks = state.tasks.iter().filter(|(_, entry)| on_it(entry));
+    tasks.map(|(id, _)| id.clone()).collect()
 }
 
 /// What a controller's list of running tasks means.
@@ -275,6 +323,21 @@ pub fn expire_waiting(state: &mut State, now_ms: i64) -> Vec<Failure> {
         failures.push(timed_out(id.clone()));
     }
     failures
+}
+
+/// Whether other controllers could be given a task whose version has no workers that will do, because theirs has.
+pub fn better_elsewhere(state: &State, pool: &Pool) -> bool {
+    let workers = state.members.workers();
+    if pool.missing(&workers).is_none() {
+        return false;
+    }
+    let of_any_version = Pool {
+        version: None,
+        ..pool.clone()
+    };
+    let others = of_any_version.among(&workers);
+    let mut controllers = state.members.controllers();
+    controllers.any(|(_, node)| others.iter().any(|worker| worker.version == node.version))
 }
 
 /// Place in the line from 1; 0 for a task that does not wait.

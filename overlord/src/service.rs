@@ -11,7 +11,7 @@ use sarsen_proto::membership::{MAX_MESSAGE_BYTES, advertised};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_server::{Overlord as OverlordRpc, OverlordServer};
-use sarsen_proto::version::CheckVersion;
+use sarsen_proto::version::{Accepts, CallerVersion, CheckVersion};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,7 @@ pub async fn start(
     })?;
     let leadership = Leadership::default();
     let directory = options.directory()?;
+    let version = network.version().clone();
     let members = Members::new(match &directory {
         Some(_) => Box::new(Elected::new(leadership.clone())),
         None => options.coordination(),
@@ -99,7 +100,7 @@ pub async fn start(
     let service = tonic::service::interceptor::InterceptedService::new(service, leads);
     routes.add_service(tonic::service::interceptor::InterceptedService::new(
         service,
-        CheckVersion,
+        CheckVersion::new(version, Accepts::Neighbours),
     ));
     let routes = routes.routes();
     overlord.tracker.spawn(Arc::clone(&overlord).sweep());
@@ -113,6 +114,7 @@ pub async fn start(
             overlord: Arc::clone(&overlord),
             directory,
             leadership,
+            labels: options.labels.by_key(),
             address: advertised(options.advertise.as_deref(), &address).map_err(|error| {
                 OverlordError::Bind {
                     address: options.grpc_addr.clone(),
@@ -186,20 +188,29 @@ impl Service {
     }
 }
 
+/// What a node says of itself, if its certificate is for that role.
+fn certified(request: Request<v1::HeartbeatRequest>) -> Result<v1::HeartbeatRequest, RequestError> {
+    let certified = request.extensions().get::<CallerRoles>().cloned();
+    let request = request.into_inner();
+    let role = request.node.as_ref().map(v1::Node::role);
+    match (certified, role) {
+        (Some(CallerRoles(roles)), Some(role)) if !roles.contains(&role) => {
+            Err(RequestError::NotCertified { role })
+        }
+        _ => Ok(request),
+    }
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl OverlordRpc for Service {
     async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::HeartbeatReply> {
-        let certified = request.extensions().get::<CallerRoles>().cloned();
-        let request = request.into_inner();
-        let role = request.node.as_ref().map(v1::Node::role);
-        if let (Some(CallerRoles(roles)), Some(role)) = (certified, role)
-            && !roles.contains(&role)
-        {
-            return Err(RequestError::NotCertified { role }.into());
-        }
-        Ok(Response::new(self.0.heartbeat(request)?))
+        Ok(Response::new(self.0.heartbeat(certified(request)?)?))
+    }
+
+    async fn goodbye(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(self.0.goodbye(certified(request)?)?))
     }
 
     async fn list_nodes(&self, _: Request<v1::Empty>) -> Answer<v1::NodeList> {
@@ -253,7 +264,10 @@ impl OverlordRpc for Service {
         &self,
         request: Request<v1::AcquireWorkersRequest>,
     ) -> Answer<v1::AcquireWorkersReply> {
-        Ok(Response::new(self.0.acquire_workers(request.into_inner()).await?))
+        let version = request.extensions().get::<CallerVersion>().cloned();
+        let version = version.map(|CallerVersion(version)| version);
+        let acquired = self.0.acquire_workers(request.into_inner(), version).await?;
+        Ok(Response::new(acquired))
     }
 
     async fn release_workers(&self, request: Request<v1::ReleaseWorkersRequest>) -> Answer<v1::Empty> {

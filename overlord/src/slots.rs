@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::ids::{NodeId, TaskId};
 
 /// A live worker process and how many worker tasks it may run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerNode {
     pub id: NodeId,
     pub address: String,
     pub slots: u32,
+    pub version: String,
+    pub labels: HashMap<String, String>,
 }
 
 /// Whether an acquisition may be answered in part.
@@ -132,6 +134,16 @@ impl SlotTable {
     pub fn release(&mut self, task: &TaskId, workers: &[u32]) {
         if let Some(held) = self.held.get_mut(task) {
             held.retain(|worker, _| !workers.contains(worker));
+            if held.is_empty() {
+                self.held.remove(task);
+            }
+        }
+    }
+
+    /// Gives back a task's slots on nodes that `keeps` refuses.
+    pub fn keep(&mut self, task: &TaskId, keeps: impl Fn(&NodeId) -> bool) {
+        if let Some(held) = self.held.get_mut(task) {
+            held.retain(|_, node| keeps(node));
             if held.is_empty() {
                 self.held.remove(task);
             }

@@ -255,6 +255,11 @@ impl State {
         }
     }
 
+    /// Why a task can have no workers, however many slots come free.
+    fn waiting_for(&self, id: &TaskId) -> Option<String> {
+        self.line.pool_of(id)?.missing(&self.members.workers())
+    }
+
     /// A task as users see it.
     pub fn view(&self, id: &TaskId) -> Option<v1::Task> {
         let entry = self.tasks.get(id)?;
@@ -276,6 +281,7 @@ impl State {
             error_message,
             spec: Some(entry.spec.as_ref().clone()),
             queue_position: queue::position(self, id),
+            waiting_for: self.waiting_for(id).unwrap_or_default(),
         })
     }
 }

@@ -21,7 +21,7 @@ fn callers(path: &str) -> &'static [Role] {
         return &[];
     };
     match (service, method) {
-        ("sarsen.v1.Overlord", "Heartbeat") => &[Controller, Worker, Gateway],
+        ("sarsen.v1.Overlord", "Heartbeat" | "Goodbye") => &[Controller, Worker, Gateway],
         ("sarsen.v1.Overlord", "ListNodes" | "GetCatalog" | "ListSegments") => &[Gateway, Controller],
         (
             "sarsen.v1.Overlord",

@@ -270,6 +270,7 @@ fn describe(node: &v1::Node) -> String {
         "address": node.address,
         "slots": node.slots,
         "version": node.version,
+        "labels": node.labels,
     })
     .to_string()
 }

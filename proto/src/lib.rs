@@ -6,6 +6,7 @@
 pub mod access;
 mod convert;
 pub mod directory;
+pub mod labels;
 pub mod leader;
 pub mod membership;
 mod repeat;

@@ -69,23 +69,33 @@ impl Joined {
     }
 }
 
-/// Sends heartbeats until `cancel`, and waits in between; an Overlord that is away or refuses is only logged. Where the
-/// Overlord is found in a directory, the node is in it too.
+/// When a node takes nothing new any more, and when it has ended what it ran.
+#[derive(Debug, Clone, Default)]
+pub struct Departure {
+    pub draining: CancellationToken,
+    pub gone: CancellationToken,
+}
+
+/// Time for a goodbye: an Overlord that does not hear it finds out by itself.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Sends heartbeats until the node is gone, and then a goodbye; an Overlord that is away or refuses is only logged.
+/// Where the Overlord is found in a directory, the node is in it too.
 pub async fn announce(
     network: Network,
     overlord_address: String,
     node: v1::Node,
     joined: Joined,
-    cancel: CancellationToken,
+    departure: Departure,
 ) {
     match Directory::parse(&overlord_address) {
         Some(directory) => {
             tokio::join!(
-                directory.register(&node, &cancel),
-                beat(&network, &overlord_address, &node, &joined, &cancel)
+                directory.register(&node, &departure.gone),
+                beat(&network, &overlord_address, &node, &joined, &departure)
             );
         }
-        None => beat(&network, &overlord_address, &node, &joined, &cancel).await,
+        None => beat(&network, &overlord_address, &node, &joined, &departure).await,
     }
     joined.0.store(false, Ordering::Relaxed);
 }
@@ -95,19 +105,22 @@ async fn beat(
     overlord_address: &str,
     node: &v1::Node,
     joined: &Joined,
-    cancel: &CancellationToken,
+    departure: &Departure,
 ) {
     let mut was_known = false;
+    let mut refusal = String::new();
     let shown = without_userinfo(overlord_address);
-    while !cancel.is_cancelled() {
+    while !departure.gone.is_cancelled() {
+        let draining = departure.draining.is_cancelled();
         let answer = match overlord(network, overlord_address) {
-            Ok(mut client) => client
-                .heartbeat(v1::HeartbeatRequest {
-                    node: Some(node.clone()),
-                })
-                .await
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(mut client) => {
+                let beating = client.heartbeat(request(node, draining));
+                tokio::select! {
+                    answer = beating => answer,
+                    () = departure.gone.cancelled() => break,
+                }
+            }
+            Err(error) => Err(tonic::Status::unavailable(error.to_string())),
         };
         joined.0.store(answer.is_ok(), Ordering::Relaxed);
         match answer {
@@ -118,15 +131,38 @@ async fn beat(
             Ok(_) => {}
             Err(error) if was_known => {
                 was_known = false;
-                tracing::warn!(overlord = shown, error, "lost the Overlord, will keep trying");
+                tracing::warn!(overlord = shown, %error, "lost the Overlord, will keep trying");
             }
-            Err(error) => tracing::debug!(overlord = shown, error, "no Overlord yet"),
+            Err(error) if error.code() == tonic::Code::FailedPrecondition && error.message() != refusal => {
+                error.message().clone_into(&mut refusal);
+                tracing::warn!(overlord = shown, refusal, "the Overlord refuses this node");
+            }
+            Err(error) => tracing::debug!(overlord = shown, %error, "no Overlord yet"),
         }
         let pause = if was_known { HEARTBEAT } else { HEARTBEAT / 5 };
+        let begins_to_drain = async {
+            match draining {
+                true => std::future::pending().await,
+                false => departure.draining.cancelled().await,
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = cancel.cancelled() => {}
+            () = begins_to_drain => {}
+            () = departure.gone.cancelled() => {}
         }
+    }
+    if let (true, Ok(mut client)) = (was_known, overlord(network, overlord_address)) {
+        let _ = tokio::time::timeout(GOODBYE, client.goodbye(request(node, true))).await;
+    }
+}
+
+fn request(node: &v1::Node, draining: bool) -> v1::HeartbeatRequest {
+    v1::HeartbeatRequest {
+        node: Some(v1::Node {
+            draining,
+            ..node.clone()
+        }),
     }
 }
 

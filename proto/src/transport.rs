@@ -20,7 +20,7 @@ use crate::directory::{Directory, is_directory};
 use crate::leader::{Overlords, following};
 use crate::repeat::{CallFailed, LayeredChannel, once, repeating};
 use crate::tls::NodeTls;
-use crate::version::StampVersion;
+use crate::version::{StampVersion, Version};
 
 /// A channel whose calls carry our version, have a deadline and are repeated while the other side is away.
 pub type VersionedChannel = tonic::service::interceptor::InterceptedService<LayeredChannel, StampVersion>;
@@ -89,6 +89,7 @@ pub enum ConnectError {
 pub struct Network {
     inner: Arc<Mutex<Inner>>,
     tls: Option<Arc<NodeTls>>,
+    version: Version,
 }
 
 /// What a connection is used for.
@@ -116,9 +117,23 @@ impl Network {
     /// pipes all the same.
     pub fn with_tls(tls: Option<Arc<NodeTls>>) -> Self {
         Network {
-            inner: Arc::default(),
             tls,
+            ..Network::default()
         }
+    }
+
+    /// The same connections, whose calls say that they are of another version: for tests of upgrades within a process.
+    #[must_use]
+    pub fn announcing(&self, version: Version) -> Self {
+        Network {
+            version,
+            ..self.clone()
+        }
+    }
+
+    /// What this process says its version is.
+    pub fn version(&self) -> &Version {
+        &self.version
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -162,13 +177,14 @@ impl Network {
             Overlords::Listed(addresses.filter(|address| !address.is_empty()).collect())
         };
         let inner = Arc::downgrade(&self.inner);
-        let tls = self.tls.clone();
+        let (tls, version) = (self.tls.clone(), self.version.clone());
         Ok(following(overlords, move |address| {
             let network = Network {
                 inner: inner
                     .upgrade()
                     .ok_or_else(|| CallFailed("this process ends".into()))?,
                 tls: tls.clone(),
+                version: version.clone(),
             };
             network
                 .layered(address, Calls::Once)
@@ -184,7 +200,7 @@ impl Network {
     fn shared(&self, address: &str, calls: Calls) -> Result<VersionedChannel, ConnectError> {
         Ok(tonic::service::interceptor::InterceptedService::new(
             self.layered(address, calls)?,
-            StampVersion,
+            StampVersion(self.version.clone()),
         ))
     }
 

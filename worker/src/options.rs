@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use sarsen_object::ObjectSettings;
+use sarsen_proto::labels::LabelOptions;
 use sarsen_proto::tls::TlsOptions;
 
 /// Flags of `sarsen worker`.
@@ -53,6 +54,8 @@ pub struct Options {
     /// Seconds that running tasks have to end after SIGTERM.
     #[arg(long, env = "SARSEN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+    #[command(flatten)]
+    pub labels: LabelOptions,
     #[command(flatten)]
     pub tls: TlsOptions,
 }

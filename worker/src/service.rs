@@ -11,11 +11,11 @@ use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
 use sarsen_object::Stores;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
+use sarsen_proto::membership::{Departure, Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::worker_server::{Worker, WorkerServer};
-use sarsen_proto::version::{CheckVersion, VERSION};
+use sarsen_proto::version::{Accepts, CheckVersion};
 use sarsen_storage::export::Exports;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_storage::source::SourceContext;
@@ -94,21 +94,23 @@ pub async fn start(
     let worker = WorkerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let check = CheckVersion::new(network.version().clone(), Accepts::Identical);
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(tonic::service::interceptor::InterceptedService::new(
         worker,
-        CheckVersion,
+        check.clone(),
     ));
     routes.add_service(tonic::service::interceptor::InterceptedService::new(
-        flight,
-        CheckVersion,
+        flight, check,
     ));
     let node = v1::Node {
         node_id: uuid::Uuid::new_v4().to_string(),
         role: v1::Role::Worker.into(),
         address: address.clone(),
-        version: VERSION.to_owned(),
+        version: network.version().to_string(),
         slots: options.slots,
+        labels: options.labels.by_key(),
+        draining: false,
     };
     tracing::info!(
         address,
@@ -126,8 +128,17 @@ pub async fn start(
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
         let joined = service.joined.clone();
-        announce(network, options.overlord.clone(), node, joined, shutdown).await;
-        service.drain(Duration::from_secs(options.drain_seconds)).await;
+        let departure = Departure {
+            draining: shutdown.clone(),
+            ..Departure::default()
+        };
+        let heart = announce(network, options.overlord.clone(), node, joined, departure.clone());
+        let work = async {
+            shutdown.cancelled().await;
+            service.drain(Duration::from_secs(options.drain_seconds)).await;
+            departure.gone.cancel();
+        };
+        tokio::join!(heart, work);
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
         drop(cpu);
@@ -265,6 +276,17 @@ impl WorkerService {
             Some(known) if known.epoch >= attach.epoch => return Ok(Ok(known.clone())),
             Some(known) if !known.has_ended() => return Ok(Err(known.clone())),
             _ => {}
+        }
+        let version = self.process.network.version();
+        if attach.version != version.as_str() {
+            let theirs = match attach.version.as_str() {
+                "" => "of an unnamed version",
+                theirs => theirs,
+            };
+            return Err(Status::failed_precondition(format!(
+                "the query was planned by Sarsen {theirs}, and this worker runs {version}: a query runs only on processes of \
+                 its own version"
+            )));
         }
         if self.draining.load(Ordering::Relaxed) {
             return Err(Status::failed_precondition("this worker is shutting down"));

@@ -25,10 +25,16 @@ pub struct Process {
 
 impl Process {
     pub fn start(name: &str, folder: &Path, arguments: &[String]) -> Self {
+        Process::start_with(name, folder, arguments, &[])
+    }
+
+    /// With more environment variables.
+    pub fn start_with(name: &str, folder: &Path, arguments: &[String], variables: &[(&str, &str)]) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(binary())
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -291,6 +297,13 @@ impl Cluster {
     pub fn restart(&self, name: &str) -> Process {
         let (_, arguments) = self.commands.iter().find(|(known, _)| known == name).unwrap();
         Process::start(name, self.folder.path(), arguments)
+    }
+
+    /// The same, as a process that says it is of another version.
+    pub fn restart_as(&self, name: &str, version: &str) -> Process {
+        let (_, arguments) = self.commands.iter().find(|(known, _)| known == name).unwrap();
+        let announced = [(sarsen_proto::version::ANNOUNCED_VARIABLE, version)];
+        Process::start_with(name, self.folder.path(), arguments, &announced)
     }
 
     /// Files below any spill folder.

@@ -28,6 +28,7 @@ async fn beat(address: String, number: usize) {
         address: format!("http://10.0.{}.{}:8091", number / 250, number % 250),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: 4,
+        ..Default::default()
     };
     tokio::time::sleep(Duration::from_millis(number as u64 % 1_000)).await;
     loop {

@@ -195,3 +195,46 @@ fn status_and_report_survive_the_overlord() {
         json!([[2]])
     );
 }
+
+#[test]
+fn a_cluster_is_upgraded_process_by_process_while_queries_run() {
+    let mut cluster = Cluster::start(2, 3);
+    let source = events(cluster.folder.path(), 20_000, 4);
+    let context = json!({ "maxNumTasks": 3 });
+    cluster.api.run(
+        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
+        &context,
+    );
+    let (query, expected) = heavy(20_000);
+    let tasks: Vec<String> = (0..20).map(|_| cluster.api.submit(&query, &context)).collect();
+    let mut numbers = sarsen_proto::version::VERSION
+        .split('.')
+        .map(|number| number.parse::<u32>().unwrap());
+    let next = format!("{}.{}.0", numbers.next().unwrap(), numbers.next().unwrap() + 1);
+    assert_eq!(cluster.overlord.terminate(), Some(0));
+    cluster.overlord = cluster.restart_as("overlord", &next);
+    for number in 0..3 {
+        assert_eq!(cluster.workers[number].terminate(), Some(0));
+        cluster.workers[number] = cluster.restart_as(&format!("worker{number}"), &next);
+        if number < 2 {
+            assert_eq!(cluster.controllers[number].terminate(), Some(0));
+            cluster.controllers[number] = cluster.restart_as(&format!("controller{number}"), &next);
+        }
+    }
+    assert_eq!(cluster.gateway.terminate(), Some(0));
+    cluster.gateway = cluster.restart_as("gateway", &next);
+    cluster.api.wait_for_health();
+    for task in tasks {
+        let status = cluster.api.wait(&task);
+        assert_eq!(status["status"], "SUCCESS", "{status}");
+        assert_eq!(results(&cluster.api.report(&task)), expected);
+    }
+    // No worker was asked to take part in a query of another version: it would have refused, and said so.
+    for process in cluster.workers.iter().chain(&cluster.controllers) {
+        assert!(
+            !process.log_text().contains("of another version"),
+            "{}",
+            process.log_text()
+        );
+    }
+}

@@ -8,6 +8,7 @@ use sarsen_proto::v1;
 use crate::error::RequestError;
 use crate::ids::NodeId;
 use crate::overlord::Overlord;
+use crate::queue;
 
 impl Overlord {
     pub(crate) fn heartbeat(
@@ -46,6 +47,31 @@ impl Overlord {
             overlord_id: self.id.clone(),
             ready: true,
         })
+    }
+
+    /// A node ends: nobody has to find out.
+    pub(crate) fn goodbye(
+        self: &Arc<Self>,
+        request: v1::HeartbeatRequest,
+    ) -> Result<v1::Empty, RequestError> {
+        let node = request
+            .node
+            .ok_or_else(|| RequestError::Invalid("a goodbye names its node".to_owned()))?;
+        let id = NodeId::from(node.node_id.as_str());
+        let failures = {
+            let mut state = self.state();
+            let Some(node) = state.members.leave(&id) else {
+                return Ok(v1::Empty {});
+            };
+            tracing::info!(node = node.node_id, address = node.address, role = ?node.role(), "node says goodbye");
+            self.network.forget(&node.address);
+            state.slots.drop_node(&id);
+            queue::leave_controller(&mut state, &id)
+        };
+        self.fail_all(failures);
+        self.grant();
+        self.dispatch();
+        Ok(v1::Empty {})
     }
 
     pub(crate) fn list_nodes(&self) -> v1::NodeList {

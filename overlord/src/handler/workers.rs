@@ -1,16 +1,18 @@
 //! Worker slots for tasks.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sarsen_proto::v1;
 use tokio::sync::oneshot;
 
 use crate::error::RequestError;
-use crate::ids::TaskId;
+use crate::ids::{NodeId, TaskId};
 use crate::line::{Room, Ticket, Turn, Waiting};
 use crate::overlord::Overlord;
+use crate::pool::Pool;
+use crate::queue;
 use crate::slots::{Completeness, WorkerNode};
 use crate::state::State;
 
@@ -47,16 +49,20 @@ impl Overlord {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for workers of `version`, which is the controller's, with the labels that the query asks for.
     pub(crate) async fn acquire_workers(
-        &self,
+        self: &Arc<Self>,
         request: v1::AcquireWorkersRequest,
+        version: Option<String>,
     ) -> Result<v1::AcquireWorkersReply, RequestError> {
         let id = TaskId::from(request.task_id.as_str());
         let (answer, mut answered) = oneshot::channel();
         let ticket = {
             let mut state = self.state();
             let entry = Overlord::fence(&mut state, &id, request.epoch)?;
+            let pool = Pool::of(version, &entry.spec.worker_labels);
             let waiting = Waiting {
+                pool: pool.clone(),
                 task: id.clone(),
                 user: entry.spec.identity.clone(),
                 rank: entry.rank(),
@@ -67,6 +73,14 @@ impl Overlord {
                     Completeness::All
                 },
             };
+            let nodes = state.members.workers();
+            let known = |id: &NodeId| nodes.iter().find(|node| node.id == *id);
+            state
+                .slots
+                .keep(&id, |node| known(node).is_none_or(|node| pool.has(node)));
+            if let Some(reason) = pool.missing(&nodes) {
+                tracing::warn!(task = %id, reason, "a task waits for workers that are not there");
+            }
             let ticket = state.line.join(waiting);
             let caller = Caller {
                 epoch: request.epoch,
@@ -86,11 +100,37 @@ impl Overlord {
             () = tokio::time::sleep(PATIENCE) => {}
             () = self.shutdown.cancelled() => return Err(RequestError::ShuttingDown),
         }
-        let state = self.state();
-        let (free, total) = state.slots.capacity(&state.members.workers());
+        self.no_workers(id, request.epoch, request.workers.len(), ticket)
+    }
+
+    /// What a call is told that waited in vain. A task goes to another controller where that one's version has workers.
+    fn no_workers(
+        self: &Arc<Self>,
+        id: TaskId,
+        epoch: u64,
+        wanted: usize,
+        ticket: Ticket,
+    ) -> Result<v1::AcquireWorkersReply, RequestError> {
+        let mut state = self.state();
+        Overlord::fence(&mut state, &id, epoch)?;
+        let pool = state.line.get(ticket).map(|waiting| waiting.pool.clone());
+        let pool = pool.unwrap_or_default();
+        let nodes = state.members.workers();
+        if let Some(reason) = pool.missing(&nodes) {
+            if !queue::better_elsewhere(&state, &pool) {
+                return Err(RequestError::NoSuchWorkers { task_id: id, reason });
+            }
+            tracing::info!(task = %id, reason, "a task is planned again by a controller of another version");
+            let failure = queue::hand_back(&mut state, &id);
+            drop(state);
+            self.fail_all(failure);
+            self.dispatch();
+            return Err(RequestError::HandedOver { task_id: id, reason });
+        }
+        let (free, total) = state.slots.capacity(&pool.among(&nodes));
         Err(RequestError::NoSlots {
             task_id: id,
-            wanted: request.workers.len(),
+            wanted,
             free,
             total,
         })
@@ -138,15 +178,21 @@ fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
         }
     }
     let (_, total) = state.slots.capacity(nodes);
+    let capacity = |pool: Pool| {
+        let (free, total) = state.slots.capacity(&pool.among(nodes));
+        (pool, (total, free))
+    };
     let room = Room {
+        pools: state.line.pools().into_iter().map(capacity).collect(),
         total,
         held,
         by_user,
         per_user: state.quotas.slots_per_user,
     };
     let State { line, slots, .. } = state;
-    let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     line.next(&room, |waiting| {
+        let usable = nodes.iter().filter(|node| waiting.pool.has(node));
+        let live: HashSet<&str> = usable.map(|node| node.id.as_str()).collect();
         slots.held_of(&waiting.task, &waiting.workers, &live)
     })
 }
@@ -160,6 +206,7 @@ fn serve(
     nodes: &[WorkerNode],
 ) -> Result<v1::AcquireWorkersReply, RequestError> {
     Overlord::fence(state, &waiting.task, caller.epoch)?;
+    let nodes = waiting.pool.among(nodes);
     let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     let mut fresh = turn.fresh;
     let slots = &state.slots;
@@ -176,7 +223,7 @@ fn serve(
         .collect();
     let taken = state
         .slots
-        .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, nodes)
+        .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, &nodes)
         .unwrap_or_default();
     let assignment = |(worker, node)| v1::WorkerAssignment {
         worker,

@@ -7,7 +7,21 @@ use super::{Dialect, StoreError, begin_write};
 
 /// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 4] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY];
+const MIGRATIONS: [&str; 5] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY, COMPATIBILITY];
+
+/// The lowest number that a version of Sarsen must know to use the schema that this one makes. Migrations only add, so that
+/// this is what the release before knew: an Overlord of that release goes on while the cluster is upgraded. It is raised,
+/// a release later, by what is more than an addition.
+const LEAST_COMPATIBLE: i64 = 4;
+
+/// What an earlier version asks a schema that it does not know: one row with [`LEAST_COMPATIBLE`] of whoever made it.
+const COMPATIBILITY: &str = "
+CREATE TABLE schema_compatibility (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    least BIGINT NOT NULL
+);
+INSERT INTO schema_compatibility VALUES (1, 0);
+";
 
 /// The term of the Overlord that leads: whoever begins to lead raises it, and every write compares it.
 const LEADERSHIP: &str = "
@@ -60,7 +74,17 @@ pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result
         .await?;
     let (found, known) = (version(&mut tx).await?, known());
     if found > known {
-        return Err(StoreError::TooNew { found, known });
+        let least = sqlx::query_scalar("SELECT least FROM schema_compatibility").fetch_optional(&mut *tx);
+        let least: i64 = least.await?.unwrap_or(found);
+        if known < least {
+            return Err(StoreError::TooNew { found, known, least });
+        }
+        tracing::info!(
+            found,
+            known,
+            "the metadata store has the schema of a later version, which this one can use"
+        );
+        return Ok(tx.commit().await?);
     }
     for (number, migration) in (1_i64..).zip(MIGRATIONS) {
         if number <= found {
@@ -70,6 +94,12 @@ pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result
         tx.execute(sqlx::raw_sql(&sql)).await?;
         sqlx::query("INSERT INTO schema_version VALUES ($1)")
             .bind(number)
+            .execute(&mut *tx)
+            .await?;
+    }
+    if found < known {
+        sqlx::query("UPDATE schema_compatibility SET least = $1")
+            .bind(LEAST_COMPATIBLE)
             .execute(&mut *tx)
             .await?;
     }

@@ -67,6 +67,7 @@ fn read(row: &AnyRow) -> Result<TaskRow, StoreError> {
         error_message: row.try_get("error")?,
         spec: None,
         queue_position: 0,
+        waiting_for: String::new(),
     };
     Ok(TaskRow {
         seq: uint(row.try_get("seq")?),

@@ -163,6 +163,7 @@ impl Candidate {
             metadata_connections: 8,
             tls: Default::default(),
             security: Default::default(),
+            labels: Default::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

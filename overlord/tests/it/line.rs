@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sarsen_overlord::ids::TaskId;
 use sarsen_overlord::line::{Line, Room, Turn, Waiting};
+use sarsen_overlord::pool::Pool;
 use sarsen_overlord::rank::Rank;
 use sarsen_overlord::slots::Completeness;
 
@@ -18,6 +19,7 @@ fn waiting(number: u64, workers: u32, completeness: Completeness) -> Waiting {
         rank: Rank::new(50, i64::try_from(number).unwrap(), number),
         workers: (0..workers).collect(),
         completeness,
+        pool: Pool::default(),
     }
 }
 

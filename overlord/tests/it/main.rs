@@ -22,3 +22,4 @@ mod queue;
 mod service;
 mod slots;
 mod store;
+mod versions;

@@ -114,7 +114,7 @@ async fn a_backup_holds_every_table() {
         .await
         .unwrap();
     let known: Vec<&str> = portable_tables()
-        .chain(["leadership", "schema_version"])
+        .chain(["leadership", "schema_compatibility", "schema_version"])
         .collect();
     for row in rows {
         let name: String = row.get("name");

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use sarsen_overlord::ids::{NodeId, TaskId};
+use sarsen_overlord::pool::Pool;
 use sarsen_overlord::queue::{self, MAX_REDISPATCHES};
 use sarsen_overlord::slots::WorkerNode;
 use sarsen_overlord::state::{Phase, State};
@@ -110,6 +111,8 @@ fn a_controller_that_was_thought_dead_takes_its_task_up_again() {
         id: NodeId::from("w"),
         address: "w".to_owned(),
         slots: 3,
+        version: String::new(),
+        labels: Default::default(),
     };
     assert_eq!(state.slots.capacity(&[worker]), (1, 3));
 }
@@ -214,4 +217,82 @@ fn a_synchronous_statement_does_not_wait_for_longer_than_its_timeout() {
         "Canceled: Query timed out"
     );
     assert!(queue::expire_waiting(&mut state, 1_501).is_empty());
+}
+
+fn join_as(state: &mut State, name: &str, role: v1::Role, version: &str, zone: &str) {
+    let node = v1::Node {
+        node_id: name.into(),
+        address: name.into(),
+        role: role.into(),
+        slots: 8,
+        version: version.into(),
+        labels: [("zone".to_owned(), zone.to_owned())].into(),
+        ..Default::default()
+    };
+    state.members.beat(node, Instant::now()).unwrap();
+    state.members.listed(&NodeId::from(name));
+}
+
+#[test]
+fn a_task_goes_to_a_controller_whose_version_has_workers() {
+    let mut state = State::default();
+    join_as(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
+    join_as(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
+    join_as(&mut state, "worker", v1::Role::Worker, "0.2.0", "a");
+    for number in 0..8 {
+        submit(&mut state, &format!("q{number}"), v1::StatementKind::Select, 0);
+    }
+    let late = submit(&mut state, "late", v1::StatementKind::Select, 0);
+    let orders = queue::dispatch(&mut state, 2);
+    assert_eq!(orders.len(), 8);
+    assert!(orders.iter().all(|order| order.node.as_str() == "new"));
+    // It waits rather than go where nobody could work for it.
+    assert!(matches!(state.tasks[&late].phase, Phase::Waiting));
+    join_as(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
+    assert_eq!(queue::dispatch(&mut state, 3)[0].node.as_str(), "old");
+}
+
+#[test]
+fn a_task_with_labels_goes_where_such_workers_are() {
+    let mut state = State::default();
+    join_as(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
+    join_as(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
+    join_as(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
+    join_as(&mut state, "new worker", v1::Role::Worker, "0.2.0", "b");
+    let id = TaskId::of_query("q");
+    let spec = v1::TaskSpec {
+        kind: v1::StatementKind::Select.into(),
+        worker_labels: [("zone".to_owned(), "b".to_owned())].into(),
+        ..Default::default()
+    };
+    state.submit(&id, spec.clone(), 1);
+    state.tasks.get_mut(&id).unwrap().persisted = true;
+    assert_eq!(queue::dispatch(&mut state, 2)[0].node.as_str(), "new");
+    let pool = Pool::of(Some("0.1.0".to_owned()), &spec.worker_labels);
+    let reason = pool.missing(&state.members.workers()).unwrap();
+    assert!(reason.contains("0.1.0") && reason.contains("zone=b"), "{reason}");
+    assert!(queue::better_elsewhere(&state, &pool));
+}
+
+#[test]
+fn a_controller_that_drains_is_given_nothing_and_what_it_hands_back_counts_for_nothing() {
+    let mut state = State::default();
+    let task = submit(&mut state, "q", v1::StatementKind::Select, 0);
+    let mut epoch = 0;
+    for number in 0..2 * MAX_REDISPATCHES {
+        let name = format!("controller {number}");
+        join(&mut state, &name, 1);
+        let order = queue::dispatch(&mut state, 2).pop().unwrap();
+        assert!(order.epoch > epoch);
+        epoch = order.epoch;
+        let draining = v1::Node {
+            draining: true,
+            ..state.members.get(&order.node).unwrap().clone()
+        };
+        state.members.beat(draining, Instant::now()).unwrap();
+        assert!(state.members.controllers().next().is_none());
+        assert!(state.members.leave(&order.node).is_some());
+        assert!(queue::leave_controller(&mut state, &order.node).is_empty());
+    }
+    assert_eq!(state.tasks[&task].redispatches, 0);
 }

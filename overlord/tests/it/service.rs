@@ -10,6 +10,7 @@ use sarsen_proto::transport::{Network, VersionedChannel, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
 use sarsen_proto::v1::overlord_client::OverlordClient;
+use sarsen_proto::version::VERSION;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
@@ -65,7 +66,7 @@ impl Controller for Notes {
 }
 
 pub struct Cluster {
-    network: Network,
+    pub network: Network,
     pub client: OverlordClient<VersionedChannel>,
     stop: CancellationToken,
     done: Option<Started>,
@@ -100,6 +101,7 @@ impl Cluster {
             metadata_connections: 8,
             tls: Default::default(),
             security: Default::default(),
+            labels: Default::default(),
         };
         let started = start(options, network.clone(), stop.clone()).await.unwrap();
         let client = overlord(&network, &started.address).unwrap();
@@ -139,8 +141,9 @@ impl Cluster {
             node_id: name.to_owned(),
             role: role.into(),
             address: address.to_owned(),
-            version: String::new(),
+            version: VERSION.to_owned(),
             slots,
+            ..Default::default()
         };
         let request = v1::HeartbeatRequest { node: Some(node) };
         Ok(self.client.heartbeat(request).await?.into_inner())

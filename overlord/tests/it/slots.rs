@@ -6,6 +6,8 @@ fn nodes(slots: &[u32]) -> Vec<WorkerNode> {
         id: NodeId::from(format!("n{number}").as_str()),
         address: format!("http://n{number}"),
         slots: *slots,
+        version: String::new(),
+        labels: Default::default(),
     };
     slots.iter().enumerate().map(node).collect()
 }

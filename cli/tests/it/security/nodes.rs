@@ -166,6 +166,7 @@ impl Caller {
                 address: "https://127.0.0.1:1".to_owned(),
                 version: sarsen_proto::version::VERSION.to_owned(),
                 slots: 1,
+                ..Default::default()
             };
             let mut client = overlord(&self.1, address).unwrap();
             client
