@@ -1,13 +1,12 @@
 //! The process: its gRPC service, its tasks by id, its start and end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sarsen_object::Stores;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Departure, Joined, MAX_MESSAGE_BYTES, advertised, announce};
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1::controller_server::{Controller, ControllerServer};
 use sarsen_proto::version::{Accepts, CheckVersion};
@@ -72,7 +71,6 @@ pub async fn start(
         tasks: Arc::default(),
         tracker: TaskTracker::new(),
         joined: Joined::default(),
-        draining: Arc::default(),
     };
     let server = ControllerServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -99,17 +97,19 @@ pub async fn start(
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
         let joined = service.joined.clone();
-        let departure = Departure {
-            draining: shutdown.clone(),
-            ..Departure::default()
-        };
-        let heart = announce(network, options.overlord.clone(), node, joined, departure.clone());
         let work = async {
             shutdown.cancelled().await;
             service.drain(Duration::from_secs(options.drain_seconds)).await;
-            departure.gone.cancel();
         };
-        tokio::join!(heart, work);
+        announce(
+            network,
+            options.overlord.clone(),
+            node,
+            joined,
+            shutdown.clone(),
+            work,
+        )
+        .await;
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
         tracing::info!("controller has ended");
@@ -140,7 +140,6 @@ pub(crate) struct ControllerService {
     tasks: Arc<Mutex<HashMap<String, TaskHandle>>>,
     tracker: TaskTracker,
     pub(crate) joined: Joined,
-    draining: Arc<AtomicBool>,
 }
 
 impl ControllerService {
@@ -159,7 +158,6 @@ impl ControllerService {
 
     /// Takes no new tasks, waits for those that run, and leaves the rest: the Overlord hands them to another controller.
     async fn drain(&self, patience: Duration) {
-        self.draining.store(true, Ordering::SeqCst);
         self.tracker.close();
         if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
             return;
@@ -188,7 +186,7 @@ impl Controller for ControllerService {
             }
             known.abandon();
         }
-        if self.draining.load(Ordering::SeqCst) {
+        if self.tracker.is_closed() {
             // Of this code the Overlord makes no loss.
             return Err(Status::aborted("this controller is shutting down"));
         }

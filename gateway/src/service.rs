@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use futures::future::BoxFuture;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{self, Departure, Joined, announce};
+use sarsen_proto::membership::{self, Joined, announce};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
@@ -18,9 +18,6 @@ use crate::error::ApiError;
 use crate::listener::{HttpListener, Peer, acceptor};
 use crate::options::Options;
 use crate::routes;
-
-/// Time to tell the Overlord that it ends.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -145,17 +142,6 @@ pub async fn start(
     sarsen_observe::observe(&observed);
     let done = tokio::spawn(async move {
         let _observed = observed;
-        let departure = Departure {
-            draining: shutdown.clone(),
-            ..Departure::default()
-        };
-        let heart = tokio::spawn(announce(
-            network,
-            options.overlord.clone(),
-            node,
-            joined,
-            departure.clone(),
-        ));
         let stop = shutdown.clone();
         let service = router.into_make_service_with_connect_info::<Peer>();
         let server =
@@ -165,12 +151,14 @@ pub async fn start(
             shutdown.cancelled().await;
             tokio::time::sleep(drain).await;
         };
-        let result = tokio::select! {
-            result = server => result,
-            () = cut_off => Ok(()),
+        let work = async {
+            tokio::select! {
+                result = server => result,
+                () = cut_off => Ok(()),
+            }
         };
-        departure.gone.cancel();
-        let _ = tokio::time::timeout(LEAVE_PATIENCE, heart).await;
+        let overlord = options.overlord.clone();
+        let result = announce(network, overlord, node, joined, shutdown.clone(), work).await;
         tracing::info!("gateway has ended");
         result
     });

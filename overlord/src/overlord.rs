@@ -112,18 +112,27 @@ impl Overlord {
     pub(crate) fn bury(self: &Arc<Self>, dead: &[v1::Node]) {
         for node in dead {
             tracing::warn!(node = node.node_id, address = node.address, role = ?node.role(), "node is gone");
-            self.network.forget(&node.address);
-            let id = NodeId::from(node.node_id.as_str());
-            let failures = {
-                let mut state = self.state();
-                state.slots.drop_node(&id);
-                queue::lose_controller(&mut state, &id)
-            };
-            self.fail_all(failures);
+            self.part_with(node, queue::lose_controller);
         }
         if !dead.is_empty() {
             self.grant();
         }
+    }
+
+    /// Gives up what a process had that is no member any more; `tasks` says what becomes of a controller's.
+    pub(crate) fn part_with(
+        self: &Arc<Self>,
+        node: &v1::Node,
+        tasks: fn(&mut State, &NodeId) -> Vec<queue::Failure>,
+    ) {
+        self.network.forget(&node.address);
+        let id = NodeId::from(node.node_id.as_str());
+        let failures = {
+            let mut state = self.state();
+            state.slots.drop_node(&id);
+            tasks(&mut state, &id)
+        };
+        self.fail_all(failures);
     }
 
     /// Looks for deaths and overdue tasks until the shutdown.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sarsen_proto::v1;
+
 use crate::slots::WorkerNode;
 
 /// A kind of workers. The default one is of all.
@@ -26,11 +28,18 @@ impl Pool {
             .version
             .as_ref()
             .is_none_or(|version| *version == node.version);
-        let labelled = self
-            .labels
-            .iter()
-            .all(|(key, value)| node.labels.get(key) == Some(value));
-        of_version && labelled
+        of_version && self.is_labelled(node)
+    }
+
+    fn is_labelled(&self, node: &WorkerNode) -> bool {
+        let mut labels = self.labels.iter();
+        labels.all(|(key, value)| node.labels.get(key) == Some(value))
+    }
+
+    /// Whether any of `nodes` has the labels, and the version of such a controller.
+    pub fn serves(&self, controller: &v1::Node, nodes: &[WorkerNode]) -> bool {
+        let mut nodes = nodes.iter();
+        nodes.any(|node| node.version == controller.version && self.is_labelled(node))
     }
 
     /// Whether a worker could belong to both.

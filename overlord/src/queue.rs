@@ -81,13 +81,12 @@ fn pick(
     spec: &v1::TaskSpec,
 ) -> Option<(NodeId, String)> {
     let tasks = |id: &NodeId| load.get(id).copied().unwrap_or(0);
-    let labelled = Pool::of(None, &spec.worker_labels).among(workers);
-    let served = |node: &v1::Node| labelled.iter().any(|worker| worker.version == node.version);
-    let any_served = state.members.controllers().any(|(_, node)| served(node));
+    let pool = Pool::of(None, &spec.worker_labels);
+    let any_served = is_served(state, &pool, workers);
     state
         .members
         .controllers()
-        .filter(|(id, node)| tasks(id) < node.slots && (!any_served || served(node)))
+        .filter(|(id, node)| tasks(id) < node.slots && (!any_served || pool.serves(node, workers)))
         .min_by_key(|(id, _)| (tasks(id), *id))
         .map(|(id, node)| (id.clone(), node.address.clone()))
 }
@@ -325,19 +324,11 @@ pub fn expire_waiting(state: &mut State, now_ms: i64) -> Vec<Failure> {
     failures
 }
 
-/// Whether other controllers could be given a task whose version has no workers that will do, because theirs has.
-pub fn better_elsewhere(state: &State, pool: &Pool) -> bool {
-    let workers = state.members.workers();
-    if pool.missing(&workers).is_none() {
-        return false;
-    }
-    let of_any_version = Pool {
-        version: None,
-        ..pool.clone()
-    };
-    let others = of_any_version.among(&workers);
+/// Whether any controller could be given a task that asks for the labels of `pool`, because `workers` of its version have
+/// them.
+pub fn is_served(state: &State, pool: &Pool, workers: &[WorkerNode]) -> bool {
     let mut controllers = state.members.controllers();
-    controllers.any(|(_, node)| others.iter().any(|worker| worker.version == node.version))
+    controllers.any(|(_, node)| pool.serves(node, workers))
 }
 
 /// Place in the line from 1; 0 for a task that does not wait.

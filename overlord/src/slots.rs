@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::ids::{NodeId, TaskId};
 
 /// A live worker process and how many worker tasks it may run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct WorkerNode {
     pub id: NodeId,
     pub address: String,

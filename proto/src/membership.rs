@@ -70,34 +70,46 @@ impl Joined {
 }
 
 /// When a node takes nothing new any more, and when it has ended what it ran.
-#[derive(Debug, Clone, Default)]
-pub struct Departure {
-    pub draining: CancellationToken,
-    pub gone: CancellationToken,
+#[derive(Debug)]
+struct Departure {
+    draining: CancellationToken,
+    gone: CancellationToken,
 }
 
 /// Time for a goodbye: an Overlord that does not hear it finds out by itself.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Sends heartbeats until the node is gone, and then a goodbye; an Overlord that is away or refuses is only logged.
-/// Where the Overlord is found in a directory, the node is in it too.
-pub async fn announce(
+/// Does a node's `work`, and sends heartbeats meanwhile, which say from `shutdown` on that it is about to end, and then a
+/// goodbye; an Overlord that is away or refuses is only logged. Where the Overlord is found in a directory, the node is in it
+/// too.
+pub async fn announce<T>(
     network: Network,
     overlord_address: String,
     node: v1::Node,
     joined: Joined,
-    departure: Departure,
-) {
-    match Directory::parse(&overlord_address) {
+    shutdown: CancellationToken,
+    work: impl Future<Output = T>,
+) -> T {
+    let departure = Departure {
+        draining: shutdown,
+        gone: CancellationToken::new(),
+    };
+    let work = async {
+        let result = work.await;
+        departure.gone.cancel();
+        result
+    };
+    let heart = beat(&network, &overlord_address, &node, &joined, &departure);
+    let (result, ()) = match Directory::parse(&overlord_address) {
         Some(directory) => {
-            tokio::join!(
-                directory.register(&node, &departure.gone),
-                beat(&network, &overlord_address, &node, &joined, &departure)
-            );
+            let registered = directory.register(&node, &departure.gone);
+            let (result, (), ()) = tokio::join!(work, heart, registered);
+            (result, ())
         }
-        None => beat(&network, &overlord_address, &node, &joined, &departure).await,
-    }
+        None => tokio::join!(work, heart),
+    };
     joined.0.store(false, Ordering::Relaxed);
+    result
 }
 
 async fn beat(

@@ -11,7 +11,7 @@ use sarsen_engine::runtime::SegmentFooters;
 use sarsen_kernel::ids::{Incarnation, WorkerNumber};
 use sarsen_object::Stores;
 use sarsen_observe::Observed;
-use sarsen_proto::membership::{Departure, Joined, MAX_MESSAGE_BYTES, advertised, announce};
+use sarsen_proto::membership::{Joined, MAX_MESSAGE_BYTES, advertised, announce};
 use sarsen_proto::transport::{Network, serve};
 use sarsen_proto::v1;
 use sarsen_proto::v1::worker_server::{Worker, WorkerServer};
@@ -128,17 +128,19 @@ pub async fn start(
         let server_stop = CancellationToken::new();
         let server = tokio::spawn(serve(binding, routes.routes(), server_stop.clone()));
         let joined = service.joined.clone();
-        let departure = Departure {
-            draining: shutdown.clone(),
-            ..Departure::default()
-        };
-        let heart = announce(network, options.overlord.clone(), node, joined, departure.clone());
         let work = async {
             shutdown.cancelled().await;
             service.drain(Duration::from_secs(options.drain_seconds)).await;
-            departure.gone.cancel();
         };
-        tokio::join!(heart, work);
+        announce(
+            network,
+            options.overlord.clone(),
+            node,
+            joined,
+            shutdown.clone(),
+            work,
+        )
+        .await;
         server_stop.cancel();
         let served = tokio::time::timeout(Duration::from_secs(5), server).await;
         drop(cpu);

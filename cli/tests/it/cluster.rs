@@ -295,15 +295,17 @@ impl Cluster {
 
     /// Starts a process again that was killed, with the same arguments.
     pub fn restart(&self, name: &str) -> Process {
-        let (_, arguments) = self.commands.iter().find(|(known, _)| known == name).unwrap();
-        Process::start(name, self.folder.path(), arguments)
+        self.restart_with(name, &[])
     }
 
     /// The same, as a process that says it is of another version.
     pub fn restart_as(&self, name: &str, version: &str) -> Process {
+        self.restart_with(name, &[(sarsen_proto::version::ANNOUNCED_VARIABLE, version)])
+    }
+
+    fn restart_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let (_, arguments) = self.commands.iter().find(|(known, _)| known == name).unwrap();
-        let announced = [(sarsen_proto::version::ANNOUNCED_VARIABLE, version)];
-        Process::start_with(name, self.folder.path(), arguments, &announced)
+        Process::start_with(name, self.folder.path(), arguments, variables)
     }
 
     /// Files below any spill folder.

@@ -22,6 +22,20 @@ fn results(report: &Value) -> Value {
     report["results"]["results"].clone()
 }
 
+/// Puts [`events`] of so many rows and days into table `e`; the report.
+fn insert_events(cluster: &Cluster, rows: u32, days: u32, context: &Value) -> Value {
+    let source = events(cluster.folder.path(), rows, days);
+    let insert = format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY");
+    cluster.api.run(&insert, context)
+}
+
+/// Waits for a query's end, and holds its rows against the expected ones.
+fn answers(cluster: &Cluster, task_id: &str, expected: &Value) {
+    let status = cluster.api.wait(task_id);
+    assert_eq!(status["status"], "SUCCESS", "{status}");
+    assert_eq!(results(&cluster.api.report(task_id)), *expected);
+}
+
 /// Waits until some stage of a task has read rows.
 fn wait_until_it_reads(cluster: &Cluster, task_id: &str) {
     let deadline = Instant::now() + PATIENCE;
@@ -37,10 +51,8 @@ fn wait_until_it_reads(cluster: &Cluster, task_id: &str) {
 #[test]
 fn twenty_queries_at_once_all_answer_right() {
     let mut cluster = Cluster::start(2, 3);
-    let source = events(cluster.folder.path(), 20_000, 5);
     let context = json!({ "maxNumTasks": 4 });
-    let insert = format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY");
-    let report = cluster.api.run(&insert, &context);
+    let report = insert_events(&cluster, 20_000, 5, &context);
     assert_eq!(
         report["status"]["segmentReport"]["shardSpec"],
         "NumberedShardSpec"
@@ -100,20 +112,14 @@ fn twenty_queries_at_once_all_answer_right() {
 #[test]
 fn a_worker_killed_midway_costs_no_rows_and_leaves_no_files() {
     let mut cluster = Cluster::start(1, 3);
-    let source = events(cluster.folder.path(), 60_000, 8);
     let context = json!({ "maxNumTasks": 4 });
-    cluster.api.run(
-        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
-        &context,
-    );
+    insert_events(&cluster, 60_000, 8, &context);
     let (query, expected) = heavy(60_000);
     for victim in 0..2 {
         let task_id = cluster.api.submit(&query, &context);
         wait_until_it_reads(&cluster, &task_id);
         cluster.workers[victim].kill();
-        let status = cluster.api.wait(&task_id);
-        assert_eq!(status["status"], "SUCCESS", "{status}");
-        assert_eq!(results(&cluster.api.report(&task_id)), expected);
+        answers(&cluster, &task_id, &expected);
         cluster.workers[victim] = cluster.restart(&format!("worker{victim}"));
     }
     let replace = "REPLACE INTO f OVERWRITE ALL SELECT * FROM (SELECT * FROM e UNION ALL SELECT * FROM e) \
@@ -144,12 +150,8 @@ fn a_worker_killed_midway_costs_no_rows_and_leaves_no_files() {
 #[test]
 fn a_controller_killed_midway_is_replaced_under_the_same_task_id() {
     let mut cluster = Cluster::start(2, 2);
-    let source = events(cluster.folder.path(), 40_000, 4);
     let context = json!({ "maxNumTasks": 3 });
-    cluster.api.run(
-        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
-        &context,
-    );
+    insert_events(&cluster, 40_000, 4, &context);
     let (query, expected) = heavy(40_000);
     let task_id = cluster.api.submit(&query, &context);
     wait_until_it_reads(&cluster, &task_id);
@@ -199,12 +201,8 @@ fn status_and_report_survive_the_overlord() {
 #[test]
 fn a_cluster_is_upgraded_process_by_process_while_queries_run() {
     let mut cluster = Cluster::start(2, 3);
-    let source = events(cluster.folder.path(), 20_000, 4);
     let context = json!({ "maxNumTasks": 3 });
-    cluster.api.run(
-        &format!("INSERT INTO e {TABLE}{source} PARTITIONED BY DAY"),
-        &context,
-    );
+    insert_events(&cluster, 20_000, 4, &context);
     let (query, expected) = heavy(20_000);
     let tasks: Vec<String> = (0..20).map(|_| cluster.api.submit(&query, &context)).collect();
     let mut numbers = sarsen_proto::version::VERSION
@@ -225,9 +223,7 @@ fn a_cluster_is_upgraded_process_by_process_while_queries_run() {
     cluster.gateway = cluster.restart_as("gateway", &next);
     cluster.api.wait_for_health();
     for task in tasks {
-        let status = cluster.api.wait(&task);
-        assert_eq!(status["status"], "SUCCESS", "{status}");
-        assert_eq!(results(&cluster.api.report(&task)), expected);
+        answers(&cluster, &task, &expected);
     }
     // No worker was asked to take part in a query of another version: it would have refused, and said so.
     for process in cluster.workers.iter().chain(&cluster.controllers) {

@@ -57,20 +57,13 @@ impl Overlord {
         let node = request
             .node
             .ok_or_else(|| RequestError::Invalid("a goodbye names its node".to_owned()))?;
-        let id = NodeId::from(node.node_id.as_str());
-        let failures = {
-            let mut state = self.state();
-            let Some(node) = state.members.leave(&id) else {
-                return Ok(v1::Empty {});
-            };
+        let left = self.state().members.leave(&NodeId::from(node.node_id.as_str()));
+        if let Some(node) = left {
             tracing::info!(node = node.node_id, address = node.address, role = ?node.role(), "node says goodbye");
-            self.network.forget(&node.address);
-            state.slots.drop_node(&id);
-            queue::leave_controller(&mut state, &id)
-        };
-        self.fail_all(failures);
-        self.grant();
-        self.dispatch();
+            self.part_with(&node, queue::leave_controller);
+            self.grant();
+            self.dispatch();
+        }
         Ok(v1::Empty {})
     }
 

@@ -117,7 +117,7 @@ impl Overlord {
         let pool = pool.unwrap_or_default();
         let nodes = state.members.workers();
         if let Some(reason) = pool.missing(&nodes) {
-            if !queue::better_elsewhere(&state, &pool) {
+            if !queue::is_served(&state, &pool, &nodes) {
                 return Err(RequestError::NoSuchWorkers { task_id: id, reason });
             }
             tracing::info!(task = %id, reason, "a task is planned again by a controller of another version");
@@ -143,12 +143,18 @@ impl Overlord {
             return;
         }
         let nodes = state.members.workers();
-        while let Some(turn) = next(&mut state, &nodes) {
+        let among = |pool: Pool| {
+            let usable = pool.among(&nodes);
+            (pool, usable)
+        };
+        let usable: HashMap<Pool, Vec<WorkerNode>> = state.line.pools().into_iter().map(among).collect();
+        while let Some(turn) = next(&mut state, &nodes, &usable) {
             let (waiting, caller) = (state.line.leave(turn.ticket), self.callers().remove(&turn.ticket));
             let (Some(waiting), Some(caller)) = (waiting, caller) else {
                 continue;
             };
-            let answer = serve(&mut state, &waiting, &caller, turn, &nodes);
+            let nodes = usable.get(&waiting.pool).map_or(&[][..], Vec::as_slice);
+            let answer = serve(&mut state, &waiting, &caller, turn, nodes);
             // A caller that is gone asks again, and is told what it holds; else its task's end gives it back.
             let _ = caller.answer.send(answer);
         }
@@ -169,7 +175,12 @@ impl Overlord {
     }
 }
 
-fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
+fn ids(nodes: &[WorkerNode]) -> HashSet<&str> {
+    nodes.iter().map(|node| node.id.as_str()).collect()
+}
+
+/// `usable` are those of `nodes` that belong to the pools of the line.
+fn next(state: &mut State, nodes: &[WorkerNode], usable: &HashMap<Pool, Vec<WorkerNode>>) -> Option<Turn> {
     let held = state.slots.by_task(nodes);
     let mut by_user = HashMap::new();
     for (task, slots) in &held {
@@ -178,22 +189,22 @@ fn next(state: &mut State, nodes: &[WorkerNode]) -> Option<Turn> {
         }
     }
     let (_, total) = state.slots.capacity(nodes);
-    let capacity = |pool: Pool| {
-        let (free, total) = state.slots.capacity(&pool.among(nodes));
-        (pool, (total, free))
+    let capacity = |(pool, nodes): (&Pool, &Vec<WorkerNode>)| {
+        let (free, total) = state.slots.capacity(nodes);
+        (pool.clone(), (total, free))
     };
     let room = Room {
-        pools: state.line.pools().into_iter().map(capacity).collect(),
+        pools: usable.iter().map(capacity).collect(),
         total,
         held,
         by_user,
         per_user: state.quotas.slots_per_user,
     };
     let State { line, slots, .. } = state;
+    let live: HashMap<&Pool, HashSet<&str>> = usable.iter().map(|(pool, nodes)| (pool, ids(nodes))).collect();
     line.next(&room, |waiting| {
-        let usable = nodes.iter().filter(|node| waiting.pool.has(node));
-        let live: HashSet<&str> = usable.map(|node| node.id.as_str()).collect();
-        slots.held_of(&waiting.task, &waiting.workers, &live)
+        let live = live.get(&waiting.pool);
+        live.map_or(0, |live| slots.held_of(&waiting.task, &waiting.workers, live))
     })
 }
 
@@ -206,8 +217,7 @@ fn serve(
     nodes: &[WorkerNode],
 ) -> Result<v1::AcquireWorkersReply, RequestError> {
     Overlord::fence(state, &waiting.task, caller.epoch)?;
-    let nodes = waiting.pool.among(nodes);
-    let live: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+    let live = ids(nodes);
     let mut fresh = turn.fresh;
     let slots = &state.slots;
     let given: Vec<u32> = waiting
@@ -223,7 +233,7 @@ fn serve(
         .collect();
     let taken = state
         .slots
-        .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, &nodes)
+        .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, nodes)
         .unwrap_or_default();
     let assignment = |(worker, node)| v1::WorkerAssignment {
         worker,

@@ -8,16 +8,26 @@ use sarsen_overlord::state::{Phase, State};
 use sarsen_proto::v1;
 
 fn join(state: &mut State, name: &str, slots: u32) {
-    let role = v1::Role::Controller.into();
     let node = v1::Node {
+        slots,
+        ..node(name, v1::Role::Controller)
+    };
+    join_as(state, node);
+}
+
+fn join_as(state: &mut State, node: v1::Node) {
+    let id = NodeId::from(node.node_id.as_str());
+    state.members.beat(node, Instant::now()).unwrap();
+    state.members.listed(&id);
+}
+
+fn node(name: &str, role: v1::Role) -> v1::Node {
+    v1::Node {
         node_id: name.into(),
         address: name.into(),
-        role,
-        slots,
+        role: role.into(),
         ..Default::default()
-    };
-    state.members.beat(node, Instant::now()).unwrap();
-    state.members.listed(&NodeId::from(name));
+    }
 }
 
 fn submit(state: &mut State, name: &str, kind: v1::StatementKind, priority: i32) -> TaskId {
@@ -219,26 +229,22 @@ fn a_synchronous_statement_does_not_wait_for_longer_than_its_timeout() {
     assert!(queue::expire_waiting(&mut state, 1_501).is_empty());
 }
 
-fn join_as(state: &mut State, name: &str, role: v1::Role, version: &str, zone: &str) {
+fn join_in(state: &mut State, name: &str, role: v1::Role, version: &str, zone: &str) {
     let node = v1::Node {
-        node_id: name.into(),
-        address: name.into(),
-        role: role.into(),
         slots: 8,
         version: version.into(),
         labels: [("zone".to_owned(), zone.to_owned())].into(),
-        ..Default::default()
+        ..node(name, role)
     };
-    state.members.beat(node, Instant::now()).unwrap();
-    state.members.listed(&NodeId::from(name));
+    join_as(state, node);
 }
 
 #[test]
 fn a_task_goes_to_a_controller_whose_version_has_workers() {
     let mut state = State::default();
-    join_as(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
-    join_as(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
-    join_as(&mut state, "worker", v1::Role::Worker, "0.2.0", "a");
+    join_in(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
+    join_in(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
+    join_in(&mut state, "worker", v1::Role::Worker, "0.2.0", "a");
     for number in 0..8 {
         submit(&mut state, &format!("q{number}"), v1::StatementKind::Select, 0);
     }
@@ -248,17 +254,17 @@ fn a_task_goes_to_a_controller_whose_version_has_workers() {
     assert!(orders.iter().all(|order| order.node.as_str() == "new"));
     // It waits rather than go where nobody could work for it.
     assert!(matches!(state.tasks[&late].phase, Phase::Waiting));
-    join_as(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
+    join_in(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
     assert_eq!(queue::dispatch(&mut state, 3)[0].node.as_str(), "old");
 }
 
 #[test]
 fn a_task_with_labels_goes_where_such_workers_are() {
     let mut state = State::default();
-    join_as(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
-    join_as(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
-    join_as(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
-    join_as(&mut state, "new worker", v1::Role::Worker, "0.2.0", "b");
+    join_in(&mut state, "old", v1::Role::Controller, "0.1.0", "a");
+    join_in(&mut state, "new", v1::Role::Controller, "0.2.0", "a");
+    join_in(&mut state, "old worker", v1::Role::Worker, "0.1.0", "a");
+    join_in(&mut state, "new worker", v1::Role::Worker, "0.2.0", "b");
     let id = TaskId::of_query("q");
     let spec = v1::TaskSpec {
         kind: v1::StatementKind::Select.into(),
@@ -271,7 +277,7 @@ fn a_task_with_labels_goes_where_such_workers_are() {
     let pool = Pool::of(Some("0.1.0".to_owned()), &spec.worker_labels);
     let reason = pool.missing(&state.members.workers()).unwrap();
     assert!(reason.contains("0.1.0") && reason.contains("zone=b"), "{reason}");
-    assert!(queue::better_elsewhere(&state, &pool));
+    assert!(queue::is_served(&state, &pool, &state.members.workers()));
 }
 
 #[test]
