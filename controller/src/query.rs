@@ -256,6 +256,25 @@ impl<'a> Query<'a> {
             ControllerAction::SendWorkOrder { incarnation, order } => {
                 self.send_order(incarnation, *order).await
             }
+            ControllerAction::SendSplits {
+                order,
+                input,
+                portion,
+                splits,
+                unassigned,
+            } => match to_kernel(&splits) {
+                Ok(splits) => {
+                    let more = v1::MoreSplits {
+                        order: Some(order.into()),
+                        input,
+                        portion,
+                        splits: Some(splits),
+                        unassigned,
+                    };
+                    self.send(order.worker, Command::Splits(more)).await;
+                }
+                Err(error) => tracing::error!(%error, %order, "splits cannot be encoded"),
+            },
             ControllerAction::SendBoundaries { order, boundaries } => match self.encoded(boundaries) {
                 Ok(boundaries) => {
                     let set = v1::SetBoundaries {
@@ -709,6 +728,12 @@ fn worker_event(event: Event) -> Result<Told, DecodeError> {
             let snapshot = from_kernel(event.counters.as_ref(), "CountersEvent", "counters")?;
             Told::Counters(id(&event.order, "CountersEvent")?, snapshot)
         }
+        Event::SplitsWanted(event) => Told::Kernel(ControllerEvent::SplitsWanted {
+            order: id(&event.order, "SplitsWantedEvent")?,
+            input: event.input,
+            portion: event.portion,
+            wanted: event.wanted,
+        }),
         Event::Statistics(event) => {
             let statistics =
                 KeyStatistics::from_bytes(&event.key_statistics).map_err(|error| DecodeError::Malformed {

@@ -19,7 +19,7 @@ use sarsen_storage::reader::{ReadRequest, read_split};
 use sarsen_storage::signature::Signature;
 use sarsen_storage::source::InputSource;
 
-use crate::input::{ExternalInput, FragmentInput};
+use crate::input::{FragmentInput, SplitInput};
 
 /// What an EXTERN reads, in the user's own specs; secrets included, so it is never printed.
 #[derive(Clone, PartialEq)]
@@ -45,7 +45,7 @@ pub struct ExternScanExec {
     /// Indices in the signature; output columns are in this order.
     projection: Vec<usize>,
     schema: SchemaRef,
-    bound: Option<Arc<ExternalInput>>,
+    bound: Option<Arc<SplitInput>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -85,12 +85,12 @@ impl ExternScanExec {
     /// # Errors
     /// An internal error when that input is not an EXTERN.
     pub fn bind(&self, input: &FragmentInput) -> Result<Self> {
-        let FragmentInput::Splits { external, .. } = input else {
+        let FragmentInput::Splits(splits) = input else {
             return exec_err!("input {} of the work order is not an EXTERN", self.input);
         };
         let mut bound = self.clone();
-        bound.properties = properties(&self.schema, external.partitions);
-        bound.bound = Some(Arc::clone(external));
+        bound.properties = properties(&self.schema, splits.partitions);
+        bound.bound = Some(Arc::clone(splits));
         Ok(bound)
     }
 
@@ -175,13 +175,13 @@ impl ExecutionPlan for ExternScanExec {
         let spec = Arc::clone(&self.spec);
         let projection = self.projection.clone();
         let batch_rows = context.session_config().batch_size();
-        let splits = futures::stream::iter(std::iter::from_fn({
-            let bound = Arc::clone(&bound);
-            move || bound.next_split()
-        }));
-        let rows = splits
+        let files = futures::stream::try_unfold(Arc::clone(&bound), |bound| async move {
+            let file = bound.next_file().await?;
+            Ok::<_, DataFusionError>(file.map(|file| (file, bound)))
+        });
+        let rows = files
             .map(move |split| {
-                let split = split.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                let split = split?;
                 let request = ReadRequest {
                     split,
                     source: spec.source.clone(),

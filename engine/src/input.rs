@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
-use sarsen_storage::StorageError;
 use sarsen_storage::export::Exports;
 use sarsen_storage::reader::{ParseErrors, ReadCounters};
 use sarsen_storage::segment::DeepStorage;
@@ -40,11 +39,8 @@ impl FragmentInputs {
 pub enum FragmentInput {
     /// Partitions that other workers made.
     Shuffle(Arc<dyn ShuffleReader>),
-    /// Outside data; which of the two it is, the leaf that reads it knows.
-    Splits {
-        external: Arc<ExternalInput>,
-        segments: Vec<Vec<SegmentFile>>,
-    },
+    /// Outside data: files of an EXTERN or segments, as the leaf that reads it knows.
+    Splits(Arc<SplitInput>),
 }
 
 /// What the payload of a kernel's input split holds.
@@ -98,41 +94,46 @@ pub trait ShuffleReader: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'static, Result<Vec<SendableRecordBatchStream>>>;
 }
 
-/// An EXTERN input of one work order: a queue of splits from which the fragment's partitions take by turns, so that
-/// none of them waits while another has work left. Of a million files one group's names are unpacked at a time.
+/// A unit of outside data, as it was handed out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    pub payload: SplitPayload,
+    /// Files that it begins.
+    pub files: u32,
+}
+
+/// Where the splits of one input of a work order come from.
+pub trait SplitFeed: fmt::Debug + Send + Sync {
+    /// Splits that nobody reads yet, for one of the fragment's partitions; none once all are read. Waits while others may
+    /// yet be handed out to this work order.
+    fn next(&self) -> BoxFuture<'_, Result<Vec<Split>>>;
+}
+
+/// Outside data of one work order: the fragment's partitions take splits by turns, so that none of them waits while
+/// another has work left.
 #[derive(Debug)]
-pub struct ExternalInput {
-    queue: Mutex<Queue>,
-    /// Partitions that read from the queue at once.
+pub struct SplitInput {
+    feed: Arc<dyn SplitFeed>,
+    /// Files of groups that are begun: of a million files few groups' names are unpacked at a time.
+    unpacked: Mutex<VecDeque<InputSplit>>,
+    /// Partitions that read at once.
     pub partitions: usize,
     pub context: Arc<SourceContext>,
     pub counters: Arc<ReadCounters>,
     pub parse_errors: Arc<ParseErrors>,
 }
 
-#[derive(Debug)]
-struct Queue {
-    /// Packed groups of splits.
-    groups: VecDeque<Vec<u8>>,
-    unpacked: VecDeque<InputSplit>,
-}
-
-impl ExternalInput {
-    /// Reads `groups`, which hold `splits` splits in all.
+impl SplitInput {
     pub fn new(
-        groups: Vec<Vec<u8>>,
-        splits: usize,
+        feed: Arc<dyn SplitFeed>,
         partitions: usize,
         context: Arc<SourceContext>,
         counters: Arc<ReadCounters>,
         parse_errors: Arc<ParseErrors>,
     ) -> Self {
-        let partitions = partitions.clamp(1, splits.max(groups.len()).max(1));
-        ExternalInput {
-            queue: Mutex::new(Queue {
-                groups: groups.into(),
-                unpacked: VecDeque::new(),
-            }),
+        SplitInput {
+            feed,
+            unpacked: Mutex::default(),
             partitions,
             context,
             counters,
@@ -140,19 +141,47 @@ impl ExternalInput {
         }
     }
 
-    /// The next split that nobody reads yet.
-    pub fn next_split(&self) -> Option<Result<InputSplit, StorageError>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The next file, or range of one, that nobody reads yet.
+    ///
+    /// # Errors
+    /// When a split cannot be read, or is of a segment.
+    pub async fn next_file(&self) -> Result<Option<InputSplit>> {
         loop {
-            if let Some(split) = queue.unpacked.pop_front() {
-                return Some(Ok(split));
+            if let Some(file) = self.unpacked().pop_front() {
+                return Ok(Some(file));
             }
-            let group = queue.groups.pop_front()?;
-            match SplitGroup::unpack(&group) {
-                Ok(splits) => queue.unpacked = splits.into(),
-                Err(error) => return Some(Err(error)),
+            let splits = self.feed.next().await?;
+            if splits.is_empty() {
+                return Ok(None);
+            }
+            for split in splits {
+                let SplitPayload::External(packed) = split.payload else {
+                    return exec_err!("a segment was handed out to an EXTERN");
+                };
+                let files = SplitGroup::unpack(&packed)
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
+                self.unpacked().extend(files);
             }
         }
+    }
+
+    /// The next segments, or ranges of them, that nobody reads yet, and the number of files that they begin; none at the
+    /// end.
+    ///
+    /// # Errors
+    /// When a split cannot be read, or is of an EXTERN.
+    pub async fn next_segments(&self) -> Result<(Vec<SegmentFile>, u64)> {
+        let splits = self.feed.next().await?;
+        let begun = splits.iter().map(|split| u64::from(split.files)).sum();
+        let segment = |split: Split| match split.payload {
+            SplitPayload::Segment(file) => Ok(file),
+            SplitPayload::External(_) => exec_err!("a file was handed out to a scan of segments"),
+        };
+        Ok((splits.into_iter().map(segment).collect::<Result<_>>()?, begun))
+    }
+
+    fn unpacked(&self) -> MutexGuard<'_, VecDeque<InputSplit>> {
+        self.unpacked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod input;
 pub mod key;
 pub mod runtime;
+mod segment_queue;
 pub mod segment_scan;
 pub mod segment_sink;
 pub mod shuffle_read;

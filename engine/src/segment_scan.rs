@@ -18,6 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::input::{FragmentInput, SegmentFile};
+use crate::segment_queue::SegmentScanExec;
 
 /// URL under which a worker registers deep storage with DataFusion.
 pub const DEEP_STORAGE_URL: &str = "sarsen://deep-storage/";
@@ -102,14 +103,26 @@ pub fn renumber(node: &Arc<dyn ExecutionPlan>, input: usize) -> Result<Arc<dyn E
 /// # Errors
 /// When that input is not segments.
 pub fn bind(node: &Arc<dyn ExecutionPlan>, input: &FragmentInput) -> Result<Arc<dyn ExecutionPlan>> {
-    let FragmentInput::Splits { segments: groups, .. } = input else {
+    let FragmentInput::Splits(splits) = input else {
         return exec_err!("the work order has no segments for a segment scan");
     };
-    let groups = groups
-        .iter()
-        .map(|files| FileGroup::new(files.iter().map(partitioned_file).collect()))
-        .collect();
-    with_groups(node, groups)
+    Ok(Arc::new(SegmentScanExec::try_new(node, Arc::clone(splits))?))
+}
+
+/// The scan `scan` over those segments, as one partition.
+///
+/// # Errors
+/// When `scan` is not a segment scan.
+pub(crate) fn over(scan: &Arc<dyn ExecutionPlan>, files: &[SegmentFile]) -> Result<Arc<dyn ExecutionPlan>> {
+    with_groups(
+        scan,
+        vec![FileGroup::new(files.iter().map(partitioned_file).collect())],
+    )
+}
+
+/// Rows after which a partition of the scan may end.
+pub(crate) fn limit(scan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    scan_config(scan)?.limit
 }
 
 fn partitioned_file(file: &SegmentFile) -> PartitionedFile {

@@ -5,6 +5,7 @@ mod check;
 mod choices;
 mod dirty;
 mod event;
+mod hand_out;
 mod kernel;
 mod limits;
 mod partitions;

@@ -29,7 +29,12 @@ pub struct WorkOrder {
 /// What one worker reads of one input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputSlice {
-    Splits(Vec<InputSplit>),
+    Splits {
+        splits: Vec<InputSplit>,
+        /// Splits of this input that nobody has yet, of which the worker may ask for more; 0 when it was given all that
+        /// it will read.
+        unassigned: u32,
+    },
     Partitions {
         stage: StageNumber,
         /// The producing stage's shuffle, which tells whether partitions arrive sorted.

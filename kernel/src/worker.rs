@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::fault::FaultReport;
 use crate::ids::{Epoch, Millis, WorkOrderId};
+use crate::query::InputSplit;
 use crate::shuffle::{Boundaries, OutputSizes};
 use crate::statistics::KeyStatistics;
 use crate::work_order::WorkOrder;
@@ -51,6 +52,20 @@ pub enum WorkerEvent {
     Start {
         order: Box<WorkOrder>,
     },
+    /// All splits of an input that were there are begun, and `wanted` more could be.
+    SplitsBegun {
+        order: WorkOrderId,
+        input: u32,
+        wanted: u32,
+    },
+    /// The controller gives more of an input; see [`crate::controller::ControllerAction::SendSplits`].
+    TakeSplits {
+        order: WorkOrderId,
+        input: u32,
+        portion: u32,
+        splits: Vec<InputSplit>,
+        unassigned: u32,
+    },
     InputRead {
         order: WorkOrderId,
         statistics: KeyStatistics,
@@ -95,6 +110,12 @@ pub enum WorkerAction {
     Run {
         order: Box<WorkOrder>,
     },
+    AddSplits {
+        order: WorkOrderId,
+        input: u32,
+        splits: Vec<InputSplit>,
+        unassigned: u32,
+    },
     Cut {
         order: WorkOrderId,
         boundaries: Boundaries,
@@ -105,6 +126,13 @@ pub enum WorkerAction {
     },
     DeleteOutput {
         order: WorkOrderId,
+    },
+    /// Ask for more of an input; see [`crate::controller::ControllerEvent::SplitsWanted`].
+    AskForSplits {
+        order: WorkOrderId,
+        input: u32,
+        portion: u32,
+        wanted: u32,
     },
     ReportStatistics {
         order: WorkOrderId,
@@ -143,9 +171,30 @@ pub struct WorkerTaskKernel {
 #[derive(Debug)]
 struct OrderState {
     phase: OrderPhase,
+    /// Questions for more splits, by input.
+    questions: BTreeMap<u32, Question>,
     statistics: Option<KeyStatistics>,
     sizes: Option<OutputSizes>,
     failure: Option<OrderFailure>,
+}
+
+/// The last question about an input.
+#[derive(Debug, Clone, Copy, Default)]
+struct Question {
+    portion: u32,
+    wanted: u32,
+    is_open: bool,
+}
+
+impl Question {
+    fn about(self, order: WorkOrderId, input: u32) -> WorkerAction {
+        WorkerAction::AskForSplits {
+            order,
+            input,
+            portion: self.portion,
+            wanted: self.wanted,
+        }
+    }
 }
 
 impl WorkerTaskKernel {
@@ -179,6 +228,26 @@ impl WorkerTaskKernel {
                 Vec::new()
             }
             WorkerEvent::Start { order } => self.start(order),
+            WorkerEvent::SplitsBegun { order, input, wanted } => self.ask(order, input, wanted),
+            WorkerEvent::TakeSplits {
+                order,
+                input,
+                portion,
+                splits,
+                unassigned,
+            } => {
+                let answered = |question: &&mut Question| question.is_open && question.portion == portion;
+                let Some(question) = self.question(order, input).filter(answered) else {
+                    return Vec::new();
+                };
+                question.is_open = false;
+                vec![WorkerAction::AddSplits {
+                    order,
+                    input,
+                    splits,
+                    unassigned,
+                }]
+            }
             WorkerEvent::InputRead { order, statistics } => {
                 if !self.advance(order, OrderPhase::WaitingForBoundaries) {
                     return self.drop_unwanted(order);
@@ -249,7 +318,11 @@ impl WorkerTaskKernel {
                         reports.push(WorkerAction::ReportFailure { order, failure });
                     }
                 }
-                OrderPhase::ReadingInput | OrderPhase::WritingOutput | OrderPhase::Finished => {}
+                OrderPhase::ReadingInput => {
+                    let open = state.questions.iter().filter(|(_, question)| question.is_open);
+                    reports.extend(open.map(|(input, question)| question.about(order, *input)));
+                }
+                OrderPhase::WritingOutput | OrderPhase::Finished => {}
             }
         }
         reports
@@ -271,6 +344,7 @@ impl WorkerTaskKernel {
         let mut actions: Vec<WorkerAction> = older.into_iter().flat_map(|known| self.stop(known)).collect();
         let state = OrderState {
             phase: OrderPhase::ReadingInput,
+            questions: BTreeMap::new(),
             statistics: None,
             sizes: None,
             failure: None,
@@ -278,6 +352,26 @@ impl WorkerTaskKernel {
         self.orders.insert(order.id, state);
         actions.push(WorkerAction::Run { order });
         actions
+    }
+
+    /// One question about an input at a time.
+    fn ask(&mut self, order: WorkOrderId, input: u32, wanted: u32) -> Vec<WorkerAction> {
+        let Some(question) = self.question(order, input).filter(|question| !question.is_open) else {
+            return Vec::new();
+        };
+        *question = Question {
+            portion: question.portion + 1,
+            wanted,
+            is_open: true,
+        };
+        vec![question.about(order, input)]
+    }
+
+    /// The question about an input of an order that reads.
+    fn question(&mut self, order: WorkOrderId, input: u32) -> Option<&mut Question> {
+        let reading = |state: &&mut OrderState| state.phase == OrderPhase::ReadingInput;
+        let state = self.orders.get_mut(&order).filter(reading)?;
+        Some(state.questions.entry(input).or_default())
     }
 
     fn stop(&mut self, order: WorkOrderId) -> Vec<WorkerAction> {

@@ -106,19 +106,20 @@ impl ReadCounters {
         self.total_files.load(Ordering::Relaxed)
     }
 
-    pub fn set_total_files(&self, files: u64) {
-        self.total_files.store(files, Ordering::Relaxed);
+    /// So many more files are to be read.
+    pub fn add_total_files(&self, files: u64) {
+        self.total_files.fetch_add(files, Ordering::Relaxed);
     }
 
-    fn add_rows(&self, rows: usize) {
+    pub fn add_rows(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    fn add_bytes(&self, bytes: u64) {
+    pub fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn add_file(&self) {
+    pub fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -11,18 +11,16 @@ use futures::StreamExt;
 use sarsen_engine::export_sink;
 use sarsen_engine::fragment;
 use sarsen_engine::guard::{external_source, guard};
-use sarsen_engine::input::{
-    ExternalInput, FragmentInput, FragmentInputs, SegmentFile, SinkContext, SplitPayload,
-};
+use sarsen_engine::input::{FragmentInput, FragmentInputs, SinkContext, SplitFeed, SplitInput};
 use sarsen_kernel::fault::Fault;
 use sarsen_kernel::shuffle::Boundaries;
 use sarsen_kernel::statistics::KeyStatistics;
 use sarsen_kernel::work_order::{InputSlice, WorkOrder};
 use sarsen_storage::export::StagedFile;
-use sarsen_storage::reader::ReadCounters;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cores::on_a_core;
 use crate::counters::OrderCounters;
 use crate::cpu::CpuTimed;
 use crate::environment::TaskEnvironment;
@@ -32,6 +30,7 @@ use crate::pull::PullCounters;
 use crate::row_checks::RowChecks;
 use crate::shuffle::Output;
 use crate::shuffle::writers::{Writer, WriterContext, assemble};
+use crate::splits::Feed;
 
 /// Time chunks of one work order at the most.
 const MAX_BUCKETS: usize = 5_000;
@@ -84,10 +83,11 @@ impl Uncut {
 pub async fn run(
     task: &Arc<TaskEnvironment>,
     order: &WorkOrder,
+    feeds: &[Option<Arc<Feed>>],
     counters: &Arc<OrderCounters>,
     cancel: &CancellationToken,
 ) -> Result<Outcome> {
-    let inputs = bind_inputs(task, order, counters)?;
+    let inputs = bind_inputs(task, order, feeds, counters)?;
     let plan = fragment::bind(fragment::decode(&order.fragment, &task.context)?, &inputs)?;
     let checks = RowChecks::new(task.settings.rows, external_source(&plan)?);
     let plan = guard(plan, &task.settings.guards)?;
@@ -293,15 +293,14 @@ async fn for_each_partition<S: PartitionSink>(
         );
         running.spawn_on(
             async move {
-                let work = async {
-                    let _core = cores.acquire_owned().await;
+                let work = on_a_core(cores, async {
                     let mut batches = plan.execute(partition, context)?;
                     while let Some(batch) = batches.next().await {
                         sink.write(batch?)?;
                     }
                     sink.finish()?;
                     Ok(sink)
-                };
+                });
                 tokio::select! {
                     result = CpuTimed::new(work, counters) => (partition, result),
                     () = cancel.cancelled() => (partition, Err(cancelled())),
@@ -356,41 +355,25 @@ fn segments_of(batch: &RecordBatch) -> Result<Vec<WrittenSegment>> {
 fn bind_inputs(
     task: &Arc<TaskEnvironment>,
     order: &WorkOrder,
+    feeds: &[Option<Arc<Feed>>],
     counters: &Arc<OrderCounters>,
 ) -> Result<FragmentInputs> {
     let mut inputs = Vec::with_capacity(order.inputs.len());
     let mut sink_partitions = Vec::new();
-    for slice in &order.inputs {
+    for (number, slice) in order.inputs.iter().enumerate() {
         match slice {
-            InputSlice::Splits(splits) => {
-                let read = Arc::new(ReadCounters::default());
-                read.set_total_files(splits.iter().map(|split| u64::from(split.files)).sum());
-                counters.add_external(&read);
-                let mut external = Vec::new();
-                let mut external_splits = 0;
-                let mut segments = Vec::new();
-                for split in splits {
-                    match SplitPayload::decode(&split.payload)? {
-                        SplitPayload::External(group) => {
-                            external.push(group);
-                            external_splits += split.files.max(1) as usize;
-                        }
-                        SplitPayload::Segment(file) => segments.push(file),
-                    }
-                }
-                let external = ExternalInput::new(
-                    external,
-                    external_splits,
-                    task.process.core_count,
+            InputSlice::Splits { .. } => {
+                let Some(feed) = feeds.get(number).cloned().flatten() else {
+                    return internal_err!("input {number} of the work order has no feed");
+                };
+                counters.add_external(&feed.counters);
+                inputs.push(FragmentInput::Splits(Arc::new(SplitInput::new(
+                    Arc::clone(&feed) as Arc<dyn SplitFeed>,
+                    feed.partitions,
                     Arc::clone(&task.process.sources),
-                    read,
+                    Arc::clone(&feed.counters),
                     counters.parse_errors(task.settings.max_parse_exceptions),
-                );
-                let segments = spread(segments, task.process.core_count);
-                inputs.push(FragmentInput::Splits {
-                    external: Arc::new(external),
-                    segments,
-                });
+                ))));
             }
             InputSlice::Partitions {
                 stage,
@@ -427,22 +410,4 @@ fn bind_inputs(
         })
     });
     Ok(FragmentInputs { inputs, sink })
-}
-
-/// Files in groups of about equal bytes, one for each core; at least one group.
-fn spread(mut files: Vec<SegmentFile>, groups: usize) -> Vec<Vec<SegmentFile>> {
-    let mut spread = vec![(0_u64, Vec::new()); groups.clamp(1, files.len().max(1))];
-    files.sort_by(|left, right| {
-        right
-            .bytes
-            .cmp(&left.bytes)
-            .then_with(|| left.path.cmp(&right.path))
-    });
-    for file in files {
-        if let Some((bytes, group)) = spread.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-            *bytes += file.range.map_or(file.bytes, |(start, end)| end.abs_diff(start));
-            group.push(file);
-        }
-    }
-    spread.into_iter().map(|(_, group)| group).collect()
 }

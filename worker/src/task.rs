@@ -27,6 +27,7 @@ use crate::environment::TaskEnvironment;
 use crate::error::{RunError, classify};
 use crate::run::{self, Outcome, Uncut, WrittenSegment};
 use crate::shuffle::{Held, Output, OutputKey};
+use crate::splits::{self, Feed, SplitsBegun};
 
 /// Time between two reports of counters.
 const COUNTERS_EVERY: Duration = Duration::from_millis(250);
@@ -120,6 +121,8 @@ enum Done {
 struct Order {
     cancel: CancellationToken,
     counters: Arc<OrderCounters>,
+    /// Outside data that it reads, by input.
+    feeds: Vec<Option<Arc<Feed>>>,
     /// Where the output goes if it is to outlive this worker: an address of [`durable`].
     durable: Option<String>,
     /// Waits for boundaries.
@@ -140,6 +143,9 @@ pub struct Task {
     messages: mpsc::Receiver<TaskMessage>,
     orders: BTreeMap<WorkOrderId, Order>,
     work: JoinSet<Done>,
+    /// Orders that have begun all they have of an input.
+    begun: mpsc::UnboundedReceiver<SplitsBegun>,
+    questions: mpsc::UnboundedSender<SplitsBegun>,
     /// Orders that pieces of work are for.
     doing: HashMap<tokio::task::Id, WorkOrderId>,
     events: Option<Events>,
@@ -151,6 +157,7 @@ pub struct Task {
 /// Makes a task; it does nothing until it is run.
 pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationToken) -> (TaskHandle, Task) {
     let (sender, messages) = mpsc::channel(QUEUE);
+    let (questions, begun) = mpsc::unbounded_channel();
     let task = Task {
         environment,
         instance: uuid::Uuid::new_v4().to_string(),
@@ -158,6 +165,8 @@ pub fn create(environment: Arc<TaskEnvironment>, epoch: u64, stop: CancellationT
         messages,
         orders: BTreeMap::new(),
         work: JoinSet::new(),
+        begun,
+        questions,
         doing: HashMap::new(),
         events: None,
         connection: 0,
@@ -199,6 +208,9 @@ impl Task {
                     }
                     Err(error) => self.broke_off(&error).await,
                 },
+                Some(SplitsBegun { order, input, wanted }) = self.begun.recv() => {
+                    self.event(WorkerEvent::SplitsBegun { order, input, wanted }).await;
+                }
                 _ = counters.tick() => {
                     self.report_running().await;
                     if self.kernel.next_deadline().is_some_and(|deadline| deadline <= now()) {
@@ -301,6 +313,16 @@ impl Task {
         for action in actions {
             match action {
                 WorkerAction::Run { order } => self.start(order),
+                WorkerAction::AddSplits {
+                    order,
+                    input,
+                    splits,
+                    unassigned,
+                } => {
+                    if let Some(feed) = self.feed(order, input) {
+                        feed.add(splits, unassigned);
+                    }
+                }
                 WorkerAction::Cut { order, boundaries } => self.cut(order, boundaries),
                 WorkerAction::Cancel { order } => {
                     if let Some(order) = self.orders.get(&order) {
@@ -308,6 +330,20 @@ impl Task {
                     }
                 }
                 WorkerAction::DeleteOutput { order } => self.delete_output(order).await,
+                WorkerAction::AskForSplits {
+                    order,
+                    input,
+                    portion,
+                    wanted,
+                } => {
+                    self.tell(Event::SplitsWanted(v1::SplitsWantedEvent {
+                        order: Some(order.into()),
+                        input,
+                        portion,
+                        wanted,
+                    }))
+                    .await;
+                }
                 WorkerAction::ReportStatistics { order, statistics } => {
                     let key_statistics = statistics.to_bytes().into();
                     self.tell(Event::Statistics(v1::StatisticsEvent {
@@ -332,9 +368,11 @@ impl Task {
             .is_some_and(|shuffle| shuffle.kind.is_sorted());
         let counters = OrderCounters::new(sorts, order.shuffle.is_none());
         let cancel = CancellationToken::new();
+        let feeds = splits::feeds(&order, environment.process.core_count, &self.questions);
         let state = Order {
             cancel: cancel.clone(),
             counters: Arc::clone(&counters),
+            feeds: feeds.clone(),
             durable: (order.output == OutputMode::Durable)
                 .then(|| durable::address(&environment.query_id, order.epoch.0)),
             uncut: None,
@@ -350,7 +388,7 @@ impl Task {
         let span = tracing::info_span!(target: "sarsen_trace", "work-order", order = %order_id);
         let work = async move {
             let started = Instant::now();
-            let outcome = run::run(&environment, &order, &counters, &cancel).await;
+            let outcome = run::run(&environment, &order, &feeds, &counters, &cancel).await;
             count(&outcome, started, &counters);
             Done::Ran(
                 order,
@@ -359,6 +397,10 @@ impl Task {
         };
         let work = self.work.spawn_on(work.instrument(span), &cpu);
         self.doing.insert(work.id(), order_id);
+    }
+
+    fn feed(&self, order: WorkOrderId, input: u32) -> Option<&Arc<Feed>> {
+        self.orders.get(&order)?.feeds.get(input as usize)?.as_ref()
     }
 
     /// A part of a work order has panicked: the order fails rather than never ends.
@@ -682,6 +724,13 @@ fn command_event(command: Command) -> Result<Option<WorkerEvent>, sarsen_proto::
                 order: Box::new(order),
             }
         }
+        Command::Splits(more) => WorkerEvent::TakeSplits {
+            order: order_id(more.order.as_ref(), "MoreSplits")?,
+            input: more.input,
+            portion: more.portion,
+            splits: from_kernel(more.splits.as_ref(), "MoreSplits", "splits")?,
+            unassigned: more.unassigned,
+        },
         Command::Boundaries(set) => WorkerEvent::SetBoundaries {
             order: order_id(set.order.as_ref(), "SetBoundaries")?,
             boundaries: from_kernel(set.boundaries.as_ref(), "SetBoundaries", "boundaries")?,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::hand_out::SplitQueue;
 use super::stage::{Order, StageState};
 use crate::ids::{PartitionNumber, StageNumber, WorkerNumber};
 use crate::query::{Delivery, InputSplit, StageDefinition, StageInput};
@@ -24,12 +25,20 @@ pub(super) enum Spread {
     Over(u32),
 }
 
+/// Who reads what of a stage's inputs.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    pub orders: BTreeMap<WorkerNumber, Order>,
+    /// What is handed out while the stage runs, by input.
+    pub queues: BTreeMap<usize, SplitQueue>,
+}
+
 /// Work orders of a stage, by worker. `producing` finds the living stage of an input.
 pub(super) fn orders<'a>(
     stage: &StageDefinition,
     spread: Spread,
     producing: impl Fn(&[StageNumber]) -> Option<Producing<'a>>,
-) -> BTreeMap<WorkerNumber, Order> {
+) -> Assigned {
     let mut partitions = 0_u32;
     let mut weights: Vec<u64> = Vec::new();
     let mut splits = 0_usize;
@@ -66,11 +75,22 @@ pub(super) fn orders<'a>(
     let runs = spread_partitions(partitions, &weights, count);
 
     let mut slices: Vec<Vec<InputSlice>> = vec![Vec::new(); count as usize];
-    for input in &stage.inputs {
+    let mut queues = BTreeMap::new();
+    for (number, input) in stage.inputs.iter().enumerate() {
         match input {
             StageInput::Splits { splits, .. } => {
-                for (worker, splits) in slices.iter_mut().zip(spread_splits(splits, count)) {
-                    worker.push(InputSlice::Splits(splits));
+                let placed = match SplitQueue::new(splits, count) {
+                    Some(queue) => {
+                        queues.insert(number, queue);
+                        vec![Vec::new(); count as usize]
+                    }
+                    None => spread_splits(splits, count),
+                };
+                for (worker, splits) in slices.iter_mut().zip(placed) {
+                    worker.push(InputSlice::Splits {
+                        splits,
+                        unassigned: 0,
+                    });
                 }
             }
             StageInput::Stage { candidates, delivery } => {
@@ -94,10 +114,11 @@ pub(super) fn orders<'a>(
             }
         }
     }
-    (0_u32..)
+    let orders = (0_u32..)
         .map(WorkerNumber)
         .zip(slices.into_iter().map(Order::new))
-        .collect()
+        .collect();
+    Assigned { orders, queues }
 }
 
 /// Contiguous partitions for each worker, of about equal weight and number.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::fault::FaultReport;
 use crate::ids::{Incarnation, StageNumber, WorkOrderId, WorkerNumber};
+use crate::query::InputSplit;
 use crate::shuffle::{Boundaries, OutputSizes};
 use crate::statistics::KeyStatistics;
 use crate::work_order::WorkOrder;
@@ -23,6 +24,14 @@ pub enum ControllerEvent {
         worker: WorkerNumber,
         incarnation: Incarnation,
         reason: FaultReport,
+    },
+    /// A work order has begun all splits of an input that it was given, and could begin `wanted` more. `portion` counts
+    /// its attempt's questions about that input, from 1.
+    SplitsWanted {
+        order: WorkOrderId,
+        input: u32,
+        portion: u32,
+        wanted: u32,
     },
     /// A work order has read all its input; for a range shuffle with samples, for a bucket shuffle with row counts.
     Statistics {
@@ -61,7 +70,8 @@ impl ControllerEvent {
     pub(super) fn is_of_order(&self) -> bool {
         matches!(
             self,
-            ControllerEvent::Statistics { .. }
+            ControllerEvent::SplitsWanted { .. }
+                | ControllerEvent::Statistics { .. }
                 | ControllerEvent::OutputReady { .. }
                 | ControllerEvent::WorkOrderFailed { .. }
                 | ControllerEvent::OutputUnavailable { .. }
@@ -81,6 +91,14 @@ pub enum ControllerAction {
     SendWorkOrder {
         incarnation: Incarnation,
         order: Box<WorkOrder>,
+    },
+    /// More of an input, in answer to [`ControllerEvent::SplitsWanted`]; `unassigned` as in a work order.
+    SendSplits {
+        order: WorkOrderId,
+        input: u32,
+        portion: u32,
+        splits: Vec<InputSplit>,
+        unassigned: u32,
     },
     SendBoundaries {
         order: WorkOrderId,

@@ -72,6 +72,8 @@ pub struct StageView {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Footprint {
     pub orders: usize,
+    /// Splits that no order has yet.
+    pub unassigned: usize,
     /// Partitions whose sizes are known.
     pub weights: usize,
     /// Partitions whose boundaries are known.
@@ -133,6 +135,11 @@ impl ControllerKernel {
         let mut shared = BTreeSet::new();
         for state in &self.stages {
             footprint.orders += state.orders.len();
+            footprint.unassigned += state
+                .queues
+                .values()
+                .map(|queue| queue.len() as usize)
+                .sum::<usize>();
             footprint.weights += state.weights.len();
             footprint.boundaries += state
                 .boundaries
@@ -215,11 +222,18 @@ impl ControllerKernel {
             } => {
                 self.lose_worker(worker, incarnation, &reason, now, actions)?;
             }
+            ControllerEvent::SplitsWanted {
+                order,
+                input,
+                portion,
+                wanted,
+            } => self.answer_for_splits(order, input, portion, wanted, actions),
             ControllerEvent::Statistics { order, statistics } => {
                 if let Some(current) = self.current(order)
                     && current.status == OrderStatus::Reading
                 {
                     current.status = OrderStatus::Counted;
+                    current.given_all = true;
                     self.keep_statistics(order, statistics);
                     self.dirty.mark(order.stage);
                 }
@@ -229,6 +243,7 @@ impl ControllerKernel {
                     && current.is_running()
                 {
                     current.status = OrderStatus::Ready;
+                    current.given_all = true;
                     if let Some(state) = self.stages.get_mut(order.stage.0 as usize) {
                         state.weigh(order.worker, &sizes);
                     }
@@ -380,17 +395,18 @@ impl ControllerKernel {
         };
         if !begins {
             let count = u32::try_from(state.orders.len()).unwrap_or(u32::MAX);
-            let orders = assign::orders(definition, Spread::Over(count), producing);
+            let assigned = assign::orders(definition, Spread::Over(count), producing);
             if let Some(state) = self.stages.get_mut(position) {
-                state.replace_inputs(orders);
+                state.replace_partitions(assigned);
             }
             return Ok(());
         }
-        let orders = assign::orders(definition, Spread::UpTo(workers), producing);
+        let assigned = assign::orders(definition, Spread::UpTo(workers), producing);
         let number = definition.number;
         let shuffle = self.decided_shuffle(position)?;
         if let Some(state) = self.stages.get_mut(position) {
-            state.orders = orders;
+            state.orders = assigned.orders;
+            state.queues = assigned.queues;
             state.shuffle = shuffle;
         }
         self.register(number, StagePhase::ReadingInput, now);
@@ -430,6 +446,7 @@ impl ControllerKernel {
                 continue;
             };
             order.status = OrderStatus::Reading;
+            order.portions.clear();
             order.incarnation = incarnation;
             order.reads = reads;
             let id = WorkOrderId {
@@ -457,7 +474,7 @@ impl ControllerKernel {
     /// The order's inputs with their producers, when all of those are there.
     fn resolve_inputs(&mut self, position: usize, worker: WorkerNumber) -> Option<(Vec<InputSlice>, Reads)> {
         let state = self.stages.get(position).filter(|state| !state.inputs_changed)?;
-        let mut inputs = state.orders.get(&worker)?.inputs.clone();
+        let (stage, mut inputs) = (state.number, state.orders.get(&worker)?.inputs.clone());
         let mut reads = BTreeMap::new();
         for input in &mut inputs {
             let InputSlice::Partitions { stage, producers, .. } = input else {
@@ -478,6 +495,11 @@ impl ControllerKernel {
                 })
                 .collect();
             reads.insert(*stage, producing.attempts());
+        }
+        for (number, input) in inputs.iter_mut().enumerate() {
+            if let InputSlice::Splits { splits, unassigned } = input {
+                *unassigned = self.first_portion(stage, worker, number, splits);
+            }
         }
         Some((inputs, reads))
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::assign::Assigned;
+use super::hand_out::SplitQueue;
 use super::phase::StagePhase;
 use crate::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
+use crate::query::InputSplit;
 use crate::shuffle::{Boundaries, OutputSizes, ShuffleSpec};
 use crate::statistics::KeyStatistics;
 use crate::work_order::InputSlice;
@@ -16,6 +19,8 @@ pub(super) struct StageState {
     /// Of an alternative that was not taken.
     pub skipped: bool,
     pub orders: BTreeMap<WorkerNumber, Order>,
+    /// Splits that no order has yet, by input.
+    pub queues: BTreeMap<usize, SplitQueue>,
     /// With the number of partitions decided.
     pub shuffle: Option<ShuffleSpec>,
     pub boundaries: Option<Arc<Boundaries>>,
@@ -43,8 +48,12 @@ pub(super) struct Order {
     /// Incarnation of the worker to which the attempt was sent.
     pub incarnation: Incarnation,
     pub status: OrderStatus,
-    /// Its part of the inputs; producers are filled in when it is sent.
+    /// Its part of the inputs, of splits all that it was given so far; producers are filled in when it is sent.
     pub inputs: Vec<InputSlice>,
+    /// Portions of splits that the current attempt has asked for, by input.
+    pub portions: BTreeMap<usize, u32>,
+    /// An attempt has read its inputs to the end: it is given no more splits.
+    pub given_all: bool,
     /// Attempts that the current attempt reads, by producing stage; while it waits and the stage has boundaries, those
     /// from which they were cut.
     pub reads: BTreeMap<StageNumber, Arc<Attempts>>,
@@ -80,6 +89,8 @@ impl Order {
             incarnation: Incarnation(0),
             status: OrderStatus::Waiting,
             inputs,
+            portions: BTreeMap::new(),
+            given_all: false,
             reads: BTreeMap::new(),
             statistics: None,
             output_bytes: 0,
@@ -113,6 +124,7 @@ impl StageState {
             phase: StagePhase::New,
             skipped: false,
             orders: BTreeMap::new(),
+            queues: BTreeMap::new(),
             shuffle: None,
             boundaries: None,
             weights: Vec::new(),
@@ -127,14 +139,48 @@ impl StageState {
         self.phase != StagePhase::New
     }
 
-    /// Gives each order its part of the inputs as they are now.
-    pub fn replace_inputs(&mut self, orders: BTreeMap<WorkerNumber, Order>) {
-        for (worker, new) in orders {
-            if let Some(order) = self.orders.get_mut(&worker) {
-                order.inputs = new.inputs;
+    /// Gives each order its part of the partitions as they are now; splits stay with whoever was given them.
+    pub fn replace_partitions(&mut self, assigned: Assigned) {
+        for (worker, new) in assigned.orders {
+            let Some(order) = self.orders.get_mut(&worker) else {
+                continue;
+            };
+            for (known, new) in order.inputs.iter_mut().zip(new.inputs) {
+                if let InputSlice::Partitions { .. } = known {
+                    *known = new;
+                }
             }
         }
         self.inputs_changed = false;
+    }
+
+    /// A further portion of an input for an order that can begin `wanted` splits, and how many splits nobody has then.
+    /// `listed` are all splits of that input.
+    pub fn hand_out(
+        &mut self,
+        worker: WorkerNumber,
+        input: usize,
+        listed: &[InputSplit],
+        wanted: u32,
+    ) -> (Vec<InputSplit>, u32) {
+        let (Some(order), Some(queue)) = (self.orders.get_mut(&worker), self.queues.get_mut(&input)) else {
+            return (Vec::new(), 0);
+        };
+        let Some(InputSlice::Splits { splits, .. }) =
+            order.inputs.get_mut(input).filter(|_| !order.given_all)
+        else {
+            return (Vec::new(), 0);
+        };
+        let portion = queue.take(listed, wanted);
+        splits.extend(portion.iter().cloned());
+        (portion, queue.len())
+    }
+
+    /// Splits of an input that nobody has yet and that an order may ask for.
+    pub fn unassigned(&self, worker: WorkerNumber, input: usize) -> u32 {
+        let may_ask = self.orders.get(&worker).is_some_and(|order| !order.given_all);
+        let queue = self.queues.get(&input).filter(|_| may_ask);
+        queue.map_or(0, SplitQueue::len)
     }
 
     pub fn order_id(&self, worker: WorkerNumber) -> Option<WorkOrderId> {

@@ -15,6 +15,7 @@ mod random_events;
 mod recovery;
 mod scale;
 mod simulation;
+mod splits;
 mod statistics;
 mod tester;
 mod worker_orders;

@@ -27,7 +27,7 @@ struct Told {
 
 fn told() -> impl Strategy<Value = Told> {
     let ago = prop_oneof![8 => Just(0_u32), 1 => 1..3_u32];
-    (0..24_u8, 0..7_u32, 0..4_u32, ago, 0..2_000_u64).prop_map(|(kind, stage, worker, ago, number)| Told {
+    (0..25_u8, 0..7_u32, 0..4_u32, ago, 0..2_000_u64).prop_map(|(kind, stage, worker, ago, number)| Told {
         kind,
         stage,
         worker,
@@ -101,6 +101,12 @@ impl Seen {
             20 => ControllerEvent::ResultsRead,
             21 => ControllerEvent::Published,
             22 => ControllerEvent::Tick,
+            23 => ControllerEvent::SplitsWanted {
+                order: id,
+                input: (told.number % 3) as u32,
+                portion: (told.number % 4) as u32,
+                wanted: told.ago,
+            },
             _ => match told.number % 40 {
                 0 => ControllerEvent::Cancel {
                     fault: Fault::Canceled {}.into(),

@@ -377,3 +377,47 @@ fn the_end_drops_everything() {
     );
     assert!(kernel.is_ended());
 }
+
+#[test]
+fn a_question_for_splits_is_repeated_until_it_is_answered() {
+    let mut kernel = at(OrderPhase::ReadingInput);
+    let id = order(0, 0, 0);
+    let begun = |wanted| WorkerEvent::SplitsBegun {
+        order: id,
+        input: 1,
+        wanted,
+    };
+    let question = |portion, wanted| WorkerAction::AskForSplits {
+        order: id,
+        input: 1,
+        portion,
+        wanted,
+    };
+    let answer = |portion| WorkerEvent::TakeSplits {
+        order: id,
+        input: 1,
+        portion,
+        splits: Vec::new(),
+        unassigned: 5,
+    };
+    let added = WorkerAction::AddSplits {
+        order: id,
+        input: 1,
+        splits: Vec::new(),
+        unassigned: 5,
+    };
+    assert_eq!(kernel.handle(begun(3), 3), [question(1, 3)]);
+    assert_eq!(kernel.handle(begun(4), 3), [], "one question at a time");
+    kernel.handle(WorkerEvent::Detached, 4);
+    assert_eq!(
+        kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 5),
+        [question(1, 3)]
+    );
+    assert_eq!(kernel.handle(answer(1), 6), [added.clone()]);
+    assert_eq!(kernel.handle(answer(1), 6), [], "a repeated answer adds nothing");
+    assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 7), []);
+    assert_eq!(kernel.handle(begun(1), 8), [question(2, 1)]);
+    kernel.handle(WorkerEvent::Stop { order: id }, 9);
+    assert_eq!(kernel.handle(answer(2), 10), []);
+    assert_eq!(kernel.handle(begun(1), 11), []);
+}

@@ -221,12 +221,15 @@ impl Drawer<'_> {
     }
 
     fn splits(&mut self) -> StageInput {
-        let splits = (0..self.random.random_range(0..=5)).map(|_| {
+        // Splits of unknown sizes are handed out while the stage runs.
+        let known = self.random.random_bool(0.5);
+        let most = if known { 5 } else { 20 };
+        let splits = (0..self.random.random_range(0..=most)).map(|_| {
             let rows = self.random.random_range(0..=8);
             let payload: Vec<u8> = (0..rows)
                 .flat_map(|_| (self.random.random_range(0..40_u64) << 16).to_le_bytes())
                 .collect();
-            let bytes = payload.len() as u64;
+            let bytes = if known { payload.len() as u64 } else { 0 };
             split(payload, bytes)
         });
         splits_of(splits.collect())

@@ -28,6 +28,22 @@ impl World {
                 let process = self.lives[&(order.id.worker, incarnation)];
                 self.command(process, WorkerEvent::Start { order });
             }
+            ControllerAction::SendSplits {
+                order,
+                input,
+                portion,
+                splits,
+                unassigned,
+            } => {
+                let more = WorkerEvent::TakeSplits {
+                    order,
+                    input,
+                    portion,
+                    splits,
+                    unassigned,
+                };
+                self.command_latest(order.worker, more);
+            }
             ControllerAction::SendBoundaries { order, boundaries } => {
                 let boundaries = boundaries.as_ref().clone();
                 self.command_latest(order.worker, WorkerEvent::SetBoundaries { order, boundaries });
@@ -112,6 +128,31 @@ impl World {
                 assert!(!of.runs.contains_key(&id), "{id} runs once");
                 of.runs.insert(id, Run::new(order));
                 self.soon(Event::Step { process, order: id });
+            }
+            WorkerAction::AskForSplits {
+                order,
+                input,
+                portion,
+                wanted,
+            } => {
+                let question = ControllerEvent::SplitsWanted {
+                    order,
+                    input,
+                    portion,
+                    wanted,
+                };
+                self.report(process, question);
+            }
+            WorkerAction::AddSplits {
+                order,
+                input,
+                splits,
+                unassigned,
+            } => {
+                if let Some(run) = of.runs.get_mut(&order) {
+                    run.add(input, &splits, unassigned);
+                    self.soon(Event::Step { process, order });
+                }
             }
             WorkerAction::Cut { order, boundaries } => self.soon(Event::Cut {
                 process,
@@ -199,6 +240,10 @@ impl World {
                 }
             }
             return;
+        }
+        if let Some(input) = run.unfinished() {
+            let wanted = self.random.random_range(1..4);
+            return self.worker(process, WorkerEvent::SplitsBegun { order, input, wanted });
         }
         if self.trouble.hiccup(&mut self.random) {
             return self.fail(process, order, OrderFailure::Fault(worker_failed()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sarsen_kernel::ids::{Epoch, Incarnation, Millis, PartitionNumber, WorkOrderId, WorkerNumber};
+use sarsen_kernel::query::InputSplit;
 use sarsen_kernel::work_order::{InputSlice, WorkOrder};
 use sarsen_kernel::worker::{OrderPhase, WorkerEvent, WorkerTaskKernel};
 
@@ -113,16 +114,23 @@ pub struct Run {
     pub fetches: Vec<Fetch>,
     pub position: usize,
     gathered: Vec<Vec<Row>>,
+    /// Splits of each input that nobody has yet.
+    unassigned: Vec<u32>,
 }
 
 impl Run {
     pub fn new(order: Box<WorkOrder>) -> Self {
         let mut fetches = Vec::new();
         let mut gathered = Vec::new();
+        let mut unassigned = Vec::new();
         for (input, slice) in order.inputs.iter().enumerate() {
             match slice {
-                InputSlice::Splits(splits) => {
+                InputSlice::Splits {
+                    splits,
+                    unassigned: more,
+                } => {
                     gathered.push(splits.iter().flat_map(|split| rows_of(&split.payload)).collect());
+                    unassigned.push(*more);
                 }
                 InputSlice::Partitions {
                     stage,
@@ -131,6 +139,7 @@ impl Run {
                     ..
                 } => {
                     gathered.push(Vec::new());
+                    unassigned.push(0);
                     fetches.extend(producers.iter().map(|producer| Fetch {
                         input,
                         producer: WorkOrderId {
@@ -149,7 +158,20 @@ impl Run {
             fetches,
             position: 0,
             gathered,
+            unassigned,
         }
+    }
+
+    /// An input of which there may be more.
+    pub fn unfinished(&self) -> Option<u32> {
+        let input = self.unassigned.iter().position(|more| *more > 0)?;
+        u32::try_from(input).ok()
+    }
+
+    pub fn add(&mut self, input: u32, splits: &[InputSplit], unassigned: u32) {
+        let rows = splits.iter().flat_map(|split| rows_of(&split.payload));
+        self.gathered[input as usize].extend(rows);
+        self.unassigned[input as usize] = unassigned;
     }
 
     pub fn take(&mut self, rows: Vec<Row>) {
