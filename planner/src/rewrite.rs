@@ -9,15 +9,16 @@ use sqlparser::ast::{
 };
 
 mod calls;
+mod chains;
 mod tables;
 pub mod windows;
 
 /// Rewrites `query` in place:
+/// - long chains of AND and OR become balanced trees ([`chains`]),
 /// - calls that have their own syntax become plain ones ([`calls`]),
 /// - windows are written out ([`windows`]),
 /// - UNNEST in FROM and FETCH become what DataFusion plans ([`tables`]),
 /// - unnamed select items get Calcite's names, `EXPR$<position>`.
-///
 pub fn rewrite(query: &mut Query, clock: Clock) {
     let _ = VisitMut::visit(query, &mut Rewriter { clock });
 }
@@ -52,6 +53,11 @@ impl VisitorMut for Rewriter {
         tables::fetch(query);
         selects(&mut query.body);
         name_items(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        chains::balance(expr);
         ControlFlow::Continue(())
     }
 

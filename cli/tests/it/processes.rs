@@ -109,6 +109,60 @@ fn twenty_queries_at_once_all_answer_right() {
     }
 }
 
+/// `files` of so many rows each, below one folder; answers SQL that reads them.
+fn many_files(cluster: &Cluster, files: u32, rows: u32) -> String {
+    let folder = cluster.folder.path().join("many");
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in 0..files {
+        let lines: String = (file * rows..(file + 1) * rows)
+            .map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(400)))
+            .collect();
+        std::fs::write(folder.join(format!("{file}.json")), lines).unwrap();
+    }
+    let source = json!({ "type": "local", "baseDir": folder.to_string_lossy(), "filter": "*.json" });
+    format!("TABLE(EXTERN('{source}', '{{\"type\":\"json\"}}')) EXTEND (n BIGINT, \"text\" VARCHAR)")
+}
+
+/// Files that a worker has read of the first stage's input, and how many it was given.
+fn files_of(report: &Value, worker: usize) -> (u64, u64) {
+    let input = &report["counters"]["0"][worker.to_string()]["input0"];
+    let number = |field: &str| input[field][0].as_u64().unwrap_or(0);
+    (number("files"), number("totalFiles"))
+}
+
+#[test]
+fn files_that_a_slow_worker_has_not_begun_are_read_by_the_others() {
+    const FILES: u32 = 300;
+    const ROWS: u32 = 20;
+    let cluster = Cluster::start(1, 2);
+    let source = many_files(&cluster, FILES, ROWS);
+    let length = "CHAR_LENGTH(REGEXP_REPLACE(\"text\", '(x)(x)', '$2y'))";
+    let query = format!("SELECT COUNT(*), SUM(n), SUM({length}) FROM {source}");
+    let task_id = cluster.api.submit(&query, &json!({ "maxNumTasks": 3 }));
+    let wait_until = |read: &dyn Fn(&Value) -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while !read(&cluster.api.report(&task_id)) {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    wait_until(&|report| (0..2).any(|worker| files_of(report, worker).0 > 0));
+    cluster.workers[0].signal("STOP");
+    // Placed up front, half of the files would be the stopped one's.
+    let most = u64::from(FILES) * 2 / 3;
+    wait_until(&|report| (0..2).any(|worker| files_of(report, worker).0 > most));
+    cluster.workers[0].signal("CONT");
+    let n = i64::from(FILES * ROWS);
+    answers(&cluster, &task_id, &json!([[n, n * (n - 1) / 2, 400 * n]]));
+    let report = cluster.api.report(&task_id);
+    let given = [0, 1].map(|worker| files_of(&report, worker));
+    assert_eq!(given.map(|(files, total)| total - files), [0, 0]);
+    assert_eq!(
+        given.map(|(files, _)| files).iter().sum::<u64>(),
+        u64::from(FILES)
+    );
+}
+
 #[test]
 fn a_worker_killed_midway_costs_no_rows_and_leaves_no_files() {
     let mut cluster = Cluster::start(1, 3);
