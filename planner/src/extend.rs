@@ -1,9 +1,10 @@
-//! `TABLE(EXTERN(source, format)) EXTEND (column type, …)`: the column list becomes EXTERN's third argument, so that
-//! the parser meets one form only. The word EXTEND may be left out.
+//! `TABLE(EXTERN(source, format)) EXTEND (column type, …)`: the column list becomes the function's argument `signature`, so
+//! that the parser meets one form only. The word EXTEND may be left out.
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use crate::error::{Place, PlanError};
+use crate::external::is_table_function;
 use crate::statement::{depth_change, word_of};
 use crate::types::native_of_sql;
 
@@ -23,11 +24,14 @@ pub fn inline_signatures(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan
             let (closing, arguments) = function.split_at(function.len().saturating_sub(2));
             output.extend_from_slice(closing);
             let span = token.span;
-            output.push(TokenWithSpan::new(Token::Comma, span));
-            output.push(TokenWithSpan::new(
-                Token::SingleQuotedString(signature(columns)?),
-                span,
-            ));
+            let signature = Token::SingleQuotedString(signature(columns)?);
+            let argument = [
+                Token::Comma,
+                Token::make_word("signature", None),
+                Token::RArrow,
+                signature,
+            ];
+            output.extend(argument.map(|token| TokenWithSpan::new(token, span)));
             output.extend_from_slice(arguments);
             rest = after;
             continue;
@@ -38,11 +42,11 @@ pub fn inline_signatures(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan
     Ok(output)
 }
 
-/// `( EXTERN ( … ) )` at the front.
+/// `( EXTERN ( … ) )`, or another table function, at the front.
 fn table_function(tokens: &[TokenWithSpan]) -> Option<(&[TokenWithSpan], &[TokenWithSpan])> {
     let opens = matches!(tokens.first()?.token, Token::LParen);
-    let is_extern = word_of(tokens.get(1)?).as_deref() == Some("EXTERN");
-    if !opens || !is_extern {
+    let is_known = word_of(tokens.get(1)?).is_some_and(|name| is_table_function(&name));
+    if !opens || !is_known {
         return None;
     }
     parenthesised(tokens)

@@ -1,4 +1,6 @@
-//! EXTERN in FROM.
+//! EXTERN and the other table functions in FROM.
+
+mod functions;
 
 use std::sync::Arc;
 
@@ -37,10 +39,9 @@ impl RelationPlanner for ExternPlanner {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let name = function.name.to_string();
-        if !name.eq_ignore_ascii_case("EXTERN") {
-            return Err(
-                PlanError::invalid(format!("No table function [{name}]; did you mean EXTERN?")).into(),
-            );
+        if !is_table_function(&name) {
+            let known = functions::NAMES.join(", ");
+            return Err(PlanError::invalid(format!("No table function [{name}], only {known}")).into());
         }
         let table = ExternTable::new(spec(&function)?, self.scans.clone());
         let reference = TableReference::bare("EXTERN");
@@ -51,22 +52,36 @@ impl RelationPlanner for ExternPlanner {
     }
 }
 
+/// Whether a function gives rows of outside data.
+pub fn is_table_function(name: &str) -> bool {
+    functions::NAMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
 fn spec(function: &Function) -> Result<ExternSpec, PlanError> {
+    if let Some(specs) = functions::specs(function) {
+        let specs = specs?;
+        return parsed(
+            &specs.source.to_string(),
+            &specs.format.to_string(),
+            &specs.signature,
+        );
+    }
     let arguments = string_arguments(function)?;
-    let (source, format, signature) = match arguments.as_slice() {
-        [source, format, signature] => (source, format, signature),
-        [_, _] => {
-            return Err(PlanError::invalid(
-                "EXTERN needs the columns of its rows: give a signature as its third argument, or EXTEND (name TYPE, …)",
-            ));
-        }
-        _ => {
-            return Err(PlanError::invalid(format!(
-                "EXTERN takes (inputSource, inputFormat, signature), found {} arguments",
-                arguments.len()
-            )));
-        }
-    };
+    match arguments.as_slice() {
+        [source, format, signature] => parsed(source, format, signature),
+        [_, _] => Err(PlanError::invalid(
+            "EXTERN needs the columns of its rows: give a signature as its third argument, or EXTEND (name TYPE, …)",
+        )),
+        _ => Err(PlanError::invalid(format!(
+            "EXTERN takes (inputSource, inputFormat, signature), found {} arguments",
+            arguments.len()
+        ))),
+    }
+}
+
+fn parsed(source: &str, format: &str, signature: &str) -> Result<ExternSpec, PlanError> {
     Ok(ExternSpec {
         source: source
             .parse::<InputSource>()

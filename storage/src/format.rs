@@ -1,38 +1,53 @@
 //! Input formats of EXTERN (Druid: ingestion/data-formats.md).
 
+mod delimited;
+mod flatten;
+
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use crate::StorageError;
 
+pub use delimited::{Delimited, ListDelimiter, RegexFormat};
+pub use flatten::{Flatten, Path};
+
 /// An input format with the user's own JSON, which reports echo.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct InputFormat {
     json: Value,
     pub kind: FormatKind,
 }
 
+impl PartialEq for InputFormat {
+    /// The JSON says everything.
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
 /// What a file holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum FormatKind {
     /// Objects, one a line or simply one after another.
-    Json,
+    Json(Flatten),
     Delimited(Delimited),
-    Parquet,
+    /// Lines that a regular expression takes apart.
+    Regex(Box<RegexFormat>),
+    /// Whole lines, in a column `line`.
+    Lines,
+    Parquet(Columnar),
 }
 
-/// Rows of fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delimited {
-    pub delimiter: u8,
-    /// Names of the fields; empty when the header has them.
-    pub columns: Vec<String>,
-    pub find_columns_from_header: bool,
-    pub skip_header_rows: u64,
+/// Options of formats with typed columns.
+#[derive(Debug, Clone)]
+pub struct Columnar {
+    /// Bytes without a character set are texts; otherwise they are read as base64.
+    pub binary_as_string: bool,
+    pub flatten: Flatten,
 }
 
-const KNOWN: &str = "csv, json, parquet, tsv";
+const KNOWN: &str = "csv, json, lines, parquet, regex, tsv";
 
 impl InputFormat {
     /// The user's JSON.
@@ -53,10 +68,15 @@ impl FromStr for InputFormat {
         let json: Value =
             serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
         let kind = match json.get("type").and_then(Value::as_str) {
-            Some("json") => FormatKind::Json,
-            Some("parquet") => FormatKind::Parquet,
-            Some("csv") => FormatKind::Delimited(delimited(&json, b',')?),
-            Some("tsv") => FormatKind::Delimited(delimited(&json, b'\t')?),
+            Some("json") => FormatKind::Json(Flatten::parse(&json)?),
+            Some("parquet") => FormatKind::Parquet(Columnar {
+                binary_as_string: flag(&json, "binaryAsString"),
+                flatten: Flatten::parse(&json)?,
+            }),
+            Some("csv") => FormatKind::Delimited(Delimited::csv(&json)?),
+            Some("tsv") => FormatKind::Delimited(Delimited::tsv(&json)?),
+            Some("regex") => FormatKind::Regex(Box::new(RegexFormat::parse(&json)?)),
+            Some("lines") => FormatKind::Lines,
             Some(other) => {
                 return Err(StorageError::Spec(format!(
                     "Could not resolve type id '{other}' as a subtype of InputFormat known type ids = [{KNOWN}]"
@@ -68,42 +88,17 @@ impl FromStr for InputFormat {
     }
 }
 
-fn delimited(json: &Value, default: u8) -> Result<Delimited, StorageError> {
-    let delimiter = match json.get("delimiter").and_then(Value::as_str) {
-        None => default,
-        Some(text) => match text.as_bytes() {
-            [byte] => *byte,
-            _ => {
-                return Err(StorageError::Spec(format!(
-                    "delimiter [{text}] must be a single byte"
-                )));
-            }
-        },
-    };
-    let columns: Vec<String> = match json.get("columns").and_then(Value::as_array) {
-        Some(columns) => columns
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        None => Vec::new(),
-    };
-    let find_columns_from_header = json
-        .get("findColumnsFromHeader")
-        .and_then(Value::as_bool)
-        .unwrap_or(columns.is_empty());
-    let skip_header_rows = json.get("skipHeaderRows").and_then(Value::as_u64).unwrap_or(0);
-    if columns.is_empty() && !find_columns_from_header {
-        return Err(StorageError::Spec(
-            "either [columns] must be given or [findColumnsFromHeader] must be true".to_owned(),
-        ));
-    }
-    Ok(Delimited {
-        delimiter,
-        columns,
-        find_columns_from_header,
-        skip_header_rows,
-    })
+fn flag(json: &Value, key: &str) -> bool {
+    json.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text<'a>(json: &'a Value, key: &str) -> Option<&'a str> {
+    json.get(key).and_then(Value::as_str)
+}
+
+fn strings(json: &Value, key: &str) -> Vec<String> {
+    let list = json.get(key).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -113,24 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_needs_columns_or_a_header() {
-        assert!(r#"{"type":"csv","findColumnsFromHeader":false}"#.parse::<InputFormat>().is_err());
-        let format: InputFormat = r#"{"type":"csv","columns":["a"],"skipHeaderRows":1}"#.parse().unwrap();
-        let FormatKind::Delimited(delimited) = format.kind else {
-            unreachable!()
-        };
-        assert_eq!((delimited.delimiter, delimited.skip_header_rows), (b',', 1));
-        assert!(!delimited.find_columns_from_header);
-    }
-
-    #[test]
     fn an_unknown_type_names_the_known_ones() {
         let error = r#"{"type":"nope"}"#.parse::<InputFormat>().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("known type ids = [csv, json, parquet, tsv]"),
-            "{error}"
-        );
+        let known = "known type ids = [csv, json, lines, parquet, regex, tsv]";
+        assert!(error.to_string().contains(known), "{error}");
     }
 }

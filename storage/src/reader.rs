@@ -4,9 +4,11 @@
 //! stream: whoever is slower holds the other back, and dropping the stream ends both.
 
 mod bytes_source;
+mod columnar;
 mod columns;
 mod delimited;
 mod json;
+mod lines;
 mod object_parquet;
 mod parquet;
 
@@ -21,6 +23,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+
+use columns::Columns;
 
 use crate::StorageError;
 use crate::decompress::{Compression, MAGIC_BYTES};
@@ -216,9 +220,11 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
         request.split.range = None;
     }
     match &request.format.kind {
-        FormatKind::Json => json::read(&request, runtime, output),
+        FormatKind::Json(flatten) => json::read(&request, flatten, runtime, output),
         FormatKind::Delimited(delimited) => delimited::read(&request, delimited, runtime, output),
-        FormatKind::Parquet => parquet::read(&request, runtime, output),
+        FormatKind::Regex(regex) => lines::read_regex(&request, regex, runtime, output),
+        FormatKind::Lines => lines::read(&request, runtime, output),
+        FormatKind::Parquet(columnar) => parquet::read(&request, columnar, runtime, output),
     }
 }
 
@@ -260,6 +266,22 @@ impl Output {
     fn send(&self, batch: RecordBatch) -> Result<(), Stop> {
         self.counters.add_rows(batch.num_rows());
         self.sender.blocking_send(Ok(batch)).map_err(|_| Stop::Gone)
+    }
+
+    /// Sends the rows that were gathered once they are a whole batch.
+    fn send_full(&self, columns: &mut Columns) -> Result<(), Stop> {
+        match columns.is_full() {
+            true => self.send_rest(columns),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the rows that were gathered, if any.
+    fn send_rest(&self, columns: &mut Columns) -> Result<(), Stop> {
+        match columns.finish()? {
+            Some(batch) => self.send(batch),
+            None => Ok(()),
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl DruidType {
         }
     }
 
-    fn data_type(&self) -> DataType {
+    pub(crate) fn data_type(&self) -> DataType {
         match self {
             DruidType::String => DataType::Utf8View,
             // JSON has an Arrow type that nothing else has, so that it is known where metadata is lost.

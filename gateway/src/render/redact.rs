@@ -6,8 +6,9 @@ use serde_json::Value;
 /// What stands in the place of a secret (Druid: MSQTaskQueryMakerUtils).
 const MASKED: &str = "<masked>";
 
-/// The statement with every secret masked that a JSON text in it holds: passwords, keys and tokens, the values of
-/// request headers, users within URLs. Such a text is written anew; all others stay as they are.
+/// The statement with every secret masked that a JSON text in it holds or that is an argument of a table function:
+/// passwords, keys and tokens, the values of request headers, users within URLs. Such a text is written anew; all others
+/// stay as they are.
 pub fn statement(sql: &str) -> String {
     let mut shown = String::with_capacity(sql.len());
     let mut rest = sql;
@@ -16,7 +17,11 @@ pub fn statement(sql: &str) -> String {
         let length = literal_length(literal);
         let (literal, after) = literal.split_at(length);
         shown += before;
-        shown += &redacted_literal(literal, is_unicode(before)).unwrap_or_else(|| literal.to_owned());
+        let redacted = match parameter(before) {
+            Some(name) if is_secret(name) => Some(format!("'{MASKED}'")),
+            name => redacted_literal(literal, is_unicode(before), name),
+        };
+        shown += &redacted.unwrap_or_else(|| literal.to_owned());
         rest = after;
     }
     shown + rest
@@ -62,16 +67,34 @@ fn is_unicode(before: &str) -> bool {
     before.ends_with("U&") || before.ends_with("u&")
 }
 
+/// The parameter to which a text belongs that stands behind `before`: `name => 'text'`.
+fn parameter(before: &str) -> Option<&str> {
+    let before = before.trim_end_matches(['U', 'u', '&']).trim_end();
+    let before = before.strip_suffix("=>")?.trim_end().trim_end_matches('"');
+    let begin = before.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    before.get(begin.map_or(0, |begin| begin + 1)..)
+}
+
 /// A literal that holds secrets, without them; `None` for any other.
-fn redacted_literal(literal: &str, unicode: bool) -> Option<String> {
+fn redacted_literal(literal: &str, unicode: bool, parameter: Option<&str>) -> Option<String> {
     let inner = literal.strip_prefix('\'')?;
     let inner = inner.strip_suffix('\'').unwrap_or(inner).replace("''", "'");
     let text = if unicode { decoded(&inner) } else { inner };
-    let mut json: Value = serde_json::from_str(&text).ok()?;
-    if !redact(&mut json) {
-        return None;
-    }
-    let mut text = json.to_string();
+    let mut text = match serde_json::from_str::<Value>(&text) {
+        Ok(mut json) => {
+            let is_headers = parameter.is_some_and(|name| name.eq_ignore_ascii_case("headers"));
+            let found = if is_headers {
+                mask_values(&mut json)
+            } else {
+                redact(&mut json)
+            };
+            found.then(|| json.to_string())?
+        }
+        Err(_) => {
+            let shown = without_userinfo(&text);
+            (shown != text).then_some(shown)?
+        }
+    };
     if unicode {
         text = text.replace('\\', "\\\\");
     }
@@ -172,6 +195,11 @@ mod tests {
             r#"/* ' */ SELECT "'" FROM EXTERN('{"password":"geheim"}') -- '"#,
             r#"EXTERN(U&'{"p\0061ssword":"geheim"}')"#,
             r#"EXTERN('{"password":"geheim"}'"#,
+            r#"EXTERN(x) HTTP(userName => 'u', password => 'geheim')"#,
+            r#"EXTERN(x) HTTP("password"=>U&'geheim')"#,
+            r#"EXTERN(x) HTTP(headers => '{"X-Any":"geheim"}')"#,
+            r#"EXTERN(x) HTTP(uris => ARRAY['http://h/b', 'http://u:geheim@h/a'])"#,
+            r#"EXTERN(x) S3(uris => ARRAY['s3://b/a'], secretAccessKey => 'it''s geheim')"#,
         ] {
             let shown = statement(sql);
             assert!(!shown.contains("geheim") && shown.contains("EXTERN("), "{shown}");

@@ -187,6 +187,14 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT a, b FROM TABLE(EXTERN('{\"type\":\"inline\",\"data\":\"1,x\"}', '{\"type\":\"csv\",\"columns\":[\"a\",\"b\"]}', '[{\"name\":\"a\",\"type\":\"long\"},{\"name\":\"b\",\"type\":\"string\"}]'))",
     ),
     query(
+        "extern-inline",
+        "SELECT a, b FROM TABLE(INLINE(data => ARRAY['1,x;y', '2,z'], format => 'csv', \"listDelimiter\" => ';')) EXTEND (a BIGINT, b VARCHAR ARRAY)",
+    ),
+    query(
+        "extern-s3",
+        "SELECT a FROM TABLE(S3(bucket => 'b', paths => ARRAY['x.json', 'y.json'], \"objectGlob\" => '*.json', format => 'json')) (a BIGINT)",
+    ),
+    query(
         "extern-extend",
         "INSERT INTO t SELECT TIME_PARSE(t) AS __time, a FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (t VARCHAR, a BIGINT) PARTITIONED BY DAY",
     ),

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::schema_of;
 use crate::StorageError;
+use crate::format::ListDelimiter;
 use crate::signature::DruidType;
 
 /// A value of the current row; texts lie in the row's scratch.
@@ -95,6 +96,37 @@ impl Columns {
         }
     }
 
+    /// Puts a JSON value into the scratch, if it is more than a number.
+    pub(super) fn value(&mut self, value: &Value) -> Cell {
+        match value {
+            Value::Null => Cell::Null,
+            Value::Bool(value) => Cell::Bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(long) => Cell::Long(long),
+                None => Cell::Double(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => self.text(text),
+            Value::Array(_) | Value::Object(_) => match self.text(&value.to_string()) {
+                Cell::Text { start, end } => Cell::Json { start, end },
+                other => other,
+            },
+        }
+    }
+
+    /// Puts a field of a text file into the scratch: a list where it has the list delimiter, and a number where numbers are
+    /// asked for and it is one.
+    pub(super) fn field(&mut self, text: &str, list_delimiter: &ListDelimiter, numbers: bool) -> Cell {
+        let parsed = |text: &str| match numbers {
+            true => number(text).unwrap_or_else(|| Value::from(text)),
+            false => Value::from(text),
+        };
+        match list_delimiter.split(text) {
+            Some(values) => self.value(&values.map(parsed).collect()),
+            None if numbers => self.value(&parsed(text)),
+            None => self.text(text),
+        }
+    }
+
     /// Adds the gathered row. A value that its column's type cannot hold becomes null, as Druid has it.
     pub(super) fn end_row(&mut self) {
         for (builder, cell) in self.builders.iter_mut().zip(&self.cells) {
@@ -151,6 +183,48 @@ fn builder(of_type: &DruidType) -> Builder {
     }
 }
 
+/// The number that a text is, as Druid's `tryParseNumbers` sees it: `+5` is a double, `08` is none.
+fn number(text: &str) -> Option<Value> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_octal =
+        digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+        || (is_octal && digits.contains(['8', '9']))
+        || !digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
+    {
+        return None;
+    }
+    let long = (!text.starts_with('+'))
+        .then(|| text.parse::<i64>().ok())
+        .flatten();
+    long.map(Value::from)
+        .or_else(|| text.parse::<f64>().ok().map(Value::from))
+}
+
+/// A double as Java writes it.
+fn java_double(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || (1e-3..1e7).contains(&size) {
+        return format!("{value:?}");
+    }
+    if !value.is_finite() {
+        return match value {
+            f64::INFINITY => "Infinity",
+            f64::NEG_INFINITY => "-Infinity",
+            _ => "NaN",
+        }
+        .to_owned();
+    }
+    let written = format!("{value:e}");
+    match written.split_once('e') {
+        Some((mantissa, exponent)) if mantissa.contains('.') => format!("{mantissa}E{exponent}"),
+        Some((mantissa, exponent)) => format!("{mantissa}.0E{exponent}"),
+        None => written,
+    }
+}
+
 fn text_of(cell: Cell, scratch: &str) -> Option<&str> {
     match cell {
         Cell::Text { start, end } | Cell::Json { start, end } => scratch.get(start..end),
@@ -162,7 +236,7 @@ fn shown(cell: Cell, scratch: &str) -> String {
     match cell {
         Cell::Null => "null".to_owned(),
         Cell::Long(value) => value.to_string(),
-        Cell::Double(value) => value.to_string(),
+        Cell::Double(value) => java_double(value),
         Cell::Bool(value) => value.to_string(),
         Cell::Text { .. } | Cell::Json { .. } => text_of(cell, scratch)
             .unwrap_or_default()
@@ -293,5 +367,50 @@ fn elements(cell: Cell, scratch: &str) -> Option<Vec<Value>> {
     match value {
         Value::Array(elements) => Some(elements),
         other => Some(vec![other]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_numbers() {
+        let long = |value: i64| Some(Value::from(value));
+        for (text, expected) in [
+            ("12", long(12)),
+            ("-7", long(-7)),
+            ("007", long(7)),
+            ("08", None),
+            ("+5", Some(Value::from(5.0))),
+            ("1.50", Some(Value::from(1.5))),
+            ("1e3", Some(Value::from(1000.0))),
+            (
+                "9223372036854775808",
+                Some(Value::from(9_223_372_036_854_775_808.0_f64)),
+            ),
+            ("NaN", None),
+            ("12a", None),
+            ("", None),
+            ("-", None),
+        ] {
+            assert_eq!(number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_read_as_in_java() {
+        for (value, text) in [
+            (1.0, "1.0"),
+            (-0.5, "-0.5"),
+            (1e7, "1.0E7"),
+            (9_999_999.5, "9999999.5"),
+            (1.25e-4, "1.25E-4"),
+            (0.001, "0.001"),
+            (0.0, "0.0"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(java_double(value), text);
+        }
     }
 }

@@ -46,24 +46,15 @@ pub(super) fn read(
         builder.begin_row();
         for (field, target) in records.fields().zip(&targets) {
             if let (Some(column), false) = (target, field.is_empty()) {
-                let cell = match std::str::from_utf8(field) {
-                    Ok(text) => builder.text(text),
-                    Err(_) => builder.text(&String::from_utf8_lossy(field)),
-                };
+                let text = String::from_utf8_lossy(field);
+                let cell = builder.field(&text, &format.list_delimiter, format.try_parse_numbers);
                 builder.set(*column, cell);
             }
         }
         builder.end_row();
-        if builder.is_full()
-            && let Some(batch) = builder.finish()?
-        {
-            output.send(batch)?;
-        }
+        output.send_full(&mut builder)?;
     }
-    if let Some(batch) = builder.finish()? {
-        output.send(batch)?;
-    }
-    Ok(())
+    output.send_rest(&mut builder)
 }
 
 /// Names in the file's first row, wherever the split is.
@@ -93,31 +84,35 @@ fn header(request: &ReadRequest, format: &Delimited, runtime: &Handle) -> Result
 
 /// Takes records from a window.
 struct Records {
-    parser: csv_core::Reader,
     window: Window,
+    parser: Parser,
     /// Fields of the current record, one after another.
     text: Vec<u8>,
     text_length: usize,
     ends: Vec<usize>,
     count: usize,
-    rows: u64,
+}
+
+enum Parser {
+    /// Fields may stand in quotes.
+    Quoted(Box<csv_core::Reader>),
+    /// Fields are what stands between these bytes.
+    Plain(memchr::memmem::Finder<'static>),
 }
 
 impl Records {
     fn new(format: &Delimited, window: Window) -> Self {
-        // Only CSV has quotes: in other files they belong to the values, as for Druid.
-        let parser = ReaderBuilder::new()
-            .delimiter(format.delimiter)
-            .quoting(format.delimiter == b',')
-            .build();
+        let parser = match format.is_quoted {
+            true => Parser::Quoted(Box::new(ReaderBuilder::new().build())),
+            false => Parser::Plain(memchr::memmem::Finder::new(format.delimiter.as_bytes()).into_owned()),
+        };
         Records {
-            parser,
             window,
+            parser,
             text: vec![0; 4096],
             text_length: 0,
             ends: vec![0; 64],
             count: 0,
-            rows: 0,
         }
     }
 
@@ -137,12 +132,22 @@ impl Records {
     fn next(&mut self) -> Result<bool, StorageError> {
         self.text_length = 0;
         self.count = 0;
+        match self.parser {
+            Parser::Quoted(_) => self.next_quoted(),
+            Parser::Plain(_) => self.next_line(),
+        }
+    }
+
+    fn next_quoted(&mut self) -> Result<bool, StorageError> {
+        let Parser::Quoted(parser) = &mut self.parser else {
+            return Ok(false);
+        };
         let mut ended = false;
         loop {
             if self.window.available().is_empty() && !ended {
                 ended = !self.window.more()?;
             }
-            let (result, read, written, ends) = self.parser.read_record(
+            let (result, read, written, ends) = parser.read_record(
                 self.window.available(),
                 self.text.get_mut(self.text_length..).unwrap_or_default(),
                 self.ends.get_mut(self.count..).unwrap_or_default(),
@@ -154,13 +159,33 @@ impl Records {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
-                ReadRecordResult::Record => {
-                    self.rows += 1;
-                    return Ok(true);
-                }
+                ReadRecordResult::Record => return Ok(true),
                 ReadRecordResult::End => return Ok(false),
             }
         }
+    }
+
+    fn next_line(&mut self) -> Result<bool, StorageError> {
+        let Parser::Plain(delimiter) = &self.parser else {
+            return Ok(false);
+        };
+        let Some((length, with_end)) = self.window.next_line()? else {
+            return Ok(false);
+        };
+        self.text.clear();
+        self.ends.clear();
+        let mut rest = self.window.available().get(..length).unwrap_or_default();
+        while let Some(end) = delimiter.find(rest) {
+            self.text.extend_from_slice(rest.get(..end).unwrap_or_default());
+            self.ends.push(self.text.len());
+            rest = rest.get(end + delimiter.needle().len()..).unwrap_or_default();
+        }
+        self.text.extend_from_slice(rest);
+        self.ends.push(self.text.len());
+        self.text_length = self.text.len();
+        self.count = self.ends.len();
+        self.window.take(with_end);
+        Ok(true)
     }
 
     fn fields(&self) -> impl Iterator<Item = &[u8]> {

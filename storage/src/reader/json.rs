@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -11,8 +12,14 @@ use super::bytes_source::Window;
 use super::columns::{Cell, Columns};
 use super::{Output, ReadRequest, Stop};
 use crate::StorageError;
+use crate::format::{Flatten, Path};
 
-pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
+pub(super) fn read(
+    request: &ReadRequest,
+    flatten: &Flatten,
+    runtime: &Handle,
+    output: &Output,
+) -> Result<(), Stop> {
     let columns = request.columns();
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
     let positions: HashMap<&str, usize> = names
@@ -24,6 +31,13 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
         columns: Columns::new(&columns, request.batch_rows),
         positions,
         keys: Vec::new(),
+        paths: match flatten.is_empty() {
+            true => Vec::new(),
+            false => names
+                .iter()
+                .map(|name| (name.as_str(), flatten.path(name)))
+                .collect(),
+        },
     };
     let mut window = Window::open(request, runtime)?;
     window.align(request.split.range)?;
@@ -68,11 +82,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
             }
         }
         window.take(with_end);
-        if rows.columns.is_full()
-            && let Some(batch) = rows.columns.finish()?
-        {
-            output.send(batch)?;
-        }
+        output.send_full(&mut rows.columns)?;
     }
     if let Some(text) = open_object.filter(|text| text.iter().any(|byte| !byte.is_ascii_whitespace())) {
         let bad = StorageError::Row {
@@ -84,10 +94,7 @@ pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> 
         };
         request.parse_errors.record(&bad)?;
     }
-    if let Some(batch) = rows.columns.finish()? {
-        output.send(batch)?;
-    }
-    Ok(())
+    output.send_rest(&mut rows.columns)
 }
 
 struct Rows<'a> {
@@ -95,6 +102,8 @@ struct Rows<'a> {
     positions: HashMap<&'a str, usize>,
     /// Keys of the last object in order with their columns: the next object mostly has the same.
     keys: Vec<(String, Option<usize>)>,
+    /// Where each column is, for a format that looks into nested values; empty for any other.
+    paths: Vec<(&'a str, Option<&'a Path>)>,
 }
 
 impl Rows<'_> {
@@ -106,11 +115,27 @@ impl Rows<'_> {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         loop {
             self.columns.begin_row();
-            Row { rows: self }.deserialize(&mut deserializer)?;
+            match self.paths.is_empty() {
+                true => Row { rows: self }.deserialize(&mut deserializer)?,
+                false => self.flatten(&Value::deserialize(&mut deserializer)?),
+            }
             self.columns.end_row();
             if deserializer.end().is_ok() {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Takes each column from where it is.
+    fn flatten(&mut self, row: &Value) {
+        for (column, (name, path)) in self.paths.iter().enumerate() {
+            let cell = match path {
+                Some(path) => path.find(row).map(|value| self.columns.value(&value)),
+                None => row.get(*name).map(|value| self.columns.value(value)),
+            };
+            self.columns.set(column, cell.unwrap_or(Cell::Null));
         }
     }
 }
@@ -210,15 +235,6 @@ impl<'de> DeserializeSeed<'de> for Field<'_> {
     }
 }
 
-impl Field<'_> {
-    fn json(self, value: &Value) -> Cell {
-        match self.columns.text(&value.to_string()) {
-            Cell::Text { start, end } => Cell::Json { start, end },
-            other => other,
-        }
-    }
-}
-
 impl<'de> Visitor<'de> for Field<'_> {
     type Value = Cell;
 
@@ -251,14 +267,12 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
-        let value: Value =
-            serde::Deserialize::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        Ok(self.json(&value))
+        let value = Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(self.columns.value(&value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Cell, A::Error> {
-        let value: Value =
-            serde::Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-        Ok(self.json(&value))
+        let value = Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
+        Ok(self.columns.value(&value))
     }
 }

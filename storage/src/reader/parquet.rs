@@ -2,38 +2,41 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::columnar::{conform, roots};
 use super::object_parquet::ObjectParquet;
 use super::{Output, ReadRequest, Stop, schema_of};
 use crate::StorageError;
+use crate::format::Columnar;
 use crate::source::{ObjectFile, Opened};
 
-pub(super) fn read(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
+pub(super) fn read(
+    request: &ReadRequest,
+    format: &Columnar,
+    runtime: &Handle,
+    output: &Output,
+) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
     let file = match request.open(0, runtime)? {
-        Opened::Object(object) => return read_object(request, object, runtime, output),
+        Opened::Object(object) => return read_object(request, format, object, runtime, output),
         Opened::Local(file) => file,
         Opened::Stream(stream) => copy_of(request, stream)?,
     };
     let metadata =
         ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let reader = chosen(request, builder, &metadata)
+    let reader = chosen(request, format, builder, &metadata)
         .build()
         .map_err(|error| failed(&error))?;
-    send(request, reader, output)
+    send(request, format, reader, output)
 }
 
 /// Bytes of a row group up to which the next one is fetched while one is decoded; of larger ones one is in memory at a
@@ -43,6 +46,7 @@ const AHEAD_BYTES: i64 = 32 << 20;
 /// Only the wanted columns of the wanted row groups are fetched.
 fn read_object(
     request: &ReadRequest,
+    format: &Columnar,
     object: ObjectFile,
     runtime: &Handle,
     output: &Output,
@@ -61,7 +65,7 @@ fn read_object(
         .map(|group| metadata.metadata().row_group(*group).compressed_size());
     let ahead = usize::from(sizes.max().unwrap_or(0) <= AHEAD_BYTES);
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata.clone());
-    let mut stream = chosen(request, builder, &metadata)
+    let mut stream = chosen(request, format, builder, &metadata)
         .build()
         .map_err(|error| failed(&error))?;
     if ahead == 0 {
@@ -69,7 +73,7 @@ fn read_object(
             .block_on(stream.next_row_group())
             .map_err(|error| failed(&error))?
         {
-            send(request, group, output)?;
+            send(request, format, group, output)?;
         }
         return Ok(());
     }
@@ -82,7 +86,7 @@ fn read_object(
         }
     });
     while let Some(group) = groups.blocking_recv() {
-        send(request, group.map_err(|error| failed(&error))?, output)?;
+        send(request, format, group.map_err(|error| failed(&error))?, output)?;
     }
     Ok(())
 }
@@ -102,6 +106,7 @@ fn wanted_groups(request: &ReadRequest, metadata: &ArrowReaderMetadata) -> Vec<u
 /// The reader of the request's columns and row groups, whose bytes are counted.
 fn chosen<T>(
     request: &ReadRequest,
+    format: &Columnar,
     builder: ArrowReaderBuilder<T>,
     metadata: &ArrowReaderMetadata,
 ) -> ArrowReaderBuilder<T> {
@@ -111,20 +116,28 @@ fn chosen<T>(
         request.counters.add_bytes(u64::try_from(size).unwrap_or(0));
     }
     let columns = request.columns();
-    let wanted = columns.iter().map(|(name, _)| name.as_str());
-    let mask = ProjectionMask::columns(metadata.parquet_schema(), wanted);
+    let mask = match roots(&columns, format) {
+        Some(roots) => ProjectionMask::columns(metadata.parquet_schema(), roots),
+        None => ProjectionMask::all(),
+    };
     builder
         .with_projection(mask)
         .with_row_groups(groups)
         .with_batch_size(request.batch_rows)
 }
 
-fn send(request: &ReadRequest, reader: ParquetRecordBatchReader, output: &Output) -> Result<(), Stop> {
+fn send(
+    request: &ReadRequest,
+    format: &Columnar,
+    reader: ParquetRecordBatchReader,
+    output: &Output,
+) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
-    let schema = schema_of(&request.columns());
+    let columns = request.columns();
+    let schema = schema_of(&columns);
     for batch in reader {
         let batch = batch.map_err(|error| failed(&error))?;
-        output.send(conform(&batch, &schema).map_err(|error| failed(&error))?)?;
+        output.send(conform(&batch, &columns, &schema, format).map_err(|error| failed(&error))?)?;
     }
     Ok(())
 }
@@ -156,35 +169,4 @@ fn unnamed_file() -> std::io::Result<File> {
         .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
-}
-
-/// The batch with the signature's columns and types; a column that the file lacks is NULL.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let options = CastOptions {
-        safe: true,
-        ..CastOptions::default()
-    };
-    let columns: Vec<ArrayRef> = schema
-        .fields()
-        .iter()
-        .map(|field| match batch.column_by_name(field.name()) {
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-            Some(column) => {
-                // Times are read as ms, whatever the file's unit.
-                let column = match (column.data_type(), field.data_type()) {
-                    (DataType::Timestamp(..) | DataType::Date32 | DataType::Date64, DataType::Int64) => {
-                        cast_with_options(
-                            column,
-                            &DataType::Timestamp(TimeUnit::Millisecond, None),
-                            &options,
-                        )?
-                    }
-                    _ => Arc::clone(column),
-                };
-                cast_with_options(&column, field.data_type(), &options)
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }

@@ -35,6 +35,7 @@ fn json_is_read() {
             (r#"{"s":7,"l":"8","d":"9.5"}"#, &["7|8|9.5"]),
             (r#"{"l":"x","d":"y"}"#, &["~|~|~"]),
             (r#"{"s":true,"l":2.9}"#, &["true|2|~"]),
+            (r#"{"s":1.0}"#, &["1.0|~|~"]),
             (r#"{"s":"a","s":"b"}"#, &["b|~|~"]),
         ],
     );
@@ -80,6 +81,114 @@ fn csv_is_read() {
         r#"{"type":"tsv","delimiter":"|","columns":["a","b"]}"#,
         columns,
         &[("x|1\n", &["x|1"])],
+    );
+}
+
+#[test]
+fn delimited_files_have_lists_numbers_and_any_delimiter() {
+    check(
+        r#"{"type":"tsv","delimiter":"||","listDelimiter":";","columns":["a","l"]}"#,
+        "a:string l:array<string>",
+        &[("x||1;2\n\"q||z\n||;\n", &["x|[1, 2]", "\"q|[z]", "~|[, ]"])],
+    );
+    check(
+        r#"{"type":"csv","columns":["n","l"],"listDelimiter":";","tryParseNumbers":true}"#,
+        "n:string l:array<long>",
+        &[("007,1;2.9\n1.50,3\n08,x\n", &["7|[1, 2]", "1.5|[3]", "08|[~]"])],
+    );
+}
+
+#[test]
+fn lines_and_regular_expressions() {
+    check(
+        r#"{"type":"lines"}"#,
+        "line:string other:long",
+        &[("a b\r\n\n,c", &["a b|~", "|~", ",c|~"])],
+    );
+    let regex = r#"{"type":"regex","pattern":"(\\d+) (\\w+)(?: (.*))?","columns":["n","w","l"]}"#;
+    check(
+        regex,
+        "w:string n:long l:array<string>",
+        &[("1 a\n22 b x\u{1}y\n", &["a|1|~", "b|22|[x, y]"])],
+    );
+    let unnamed = r#"{"type":"regex","pattern":"(.)(.)"}"#;
+    check(unnamed, "column_2:string column_1:string", &[("ab\n", &["b|a"])]);
+    let bad = Reading {
+        max_parse_exceptions: 1,
+        ..Reading::inline("1 a\nnone\n", regex, "n:long")
+    };
+    let read = bad.read().unwrap();
+    assert_eq!(read.rows, ["1"]);
+    let texts = read.parse_errors.texts();
+    assert!(
+        texts[0].starts_with("Unable to parse row [none] (Path: inline data, Record: 2, Line: 2)"),
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn json_is_flattened() {
+    let format = r#"{"type":"json","flattenSpec":{"useFieldDiscovery":true,"fields":[
+        "plain",
+        {"type":"root","name":"renamed","expr":"was"},
+        {"type":"path","name":"deep","expr":"$.a.b[1]"},
+        {"type":"path","name":"all","expr":"$.list[*].n"},
+        {"type":"tree","name":"t","nodes":["a","c"]}]}}"#;
+    check(
+        format,
+        "plain:long renamed:string deep:double all:array<long> t:string own:string",
+        &[(
+            r#"{"plain":1,"was":"w","a":{"b":[1,2.5],"c":{"d":true}},"list":[{"n":1},{"m":0},{"n":3}],"own":"o"}
+               {"was":null,"a":{"b":[1]}}"#,
+            &[r#"1|w|2.5|[1, 3]|{"d":true}|o"#, "~|~|~|[]|~|~"],
+        )],
+    );
+}
+
+#[test]
+fn nested_columns_of_parquet_are_json_or_flattened() {
+    use arrow::array::{BinaryArray, Int64Builder, ListBuilder, StructArray};
+    use arrow::datatypes::{DataType, Field};
+    let mut list = ListBuilder::new(Int64Builder::new());
+    list.append_value([Some(1), Some(2)]);
+    list.append_value([None]);
+    let list: ArrayRef = Arc::new(list.finish());
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let nested = StructArray::from(vec![
+        (
+            Arc::new(Field::new("l", list.data_type().clone(), true)),
+            list.clone(),
+        ),
+        (Arc::new(Field::new("s", DataType::Utf8, true)), names),
+    ]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("o", Arc::new(nested)),
+        ("l", list),
+        (
+            "b",
+            Arc::new(BinaryArray::from(vec![Some(b"hi".as_slice()), None])),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nested.parquet");
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let read = |format: &str, columns: &str| Reading::file(&path, format, columns).rows();
+    assert_eq!(
+        read(
+            r#"{"type":"parquet"}"#,
+            "o:complex<json> l:array<string> b:string"
+        ),
+        [r#"{"l":[1,2],"s":"a"}|[1, 2]|aGk="#, r#"{"l":[null]}|[~]|~"#]
+    );
+    let flattened = r#"{"type":"parquet","binaryAsString":true,"flattenSpec":{"fields":[
+        {"type":"path","name":"second","expr":"$.o.l[1]"},{"type":"path","name":"s","expr":"$.o.s"}]}}"#;
+    assert_eq!(
+        read(flattened, "second:long s:string b:string l:string"),
+        ["2|a|hi|[1,2]", "~|~|~|[null]"]
     );
 }
 
