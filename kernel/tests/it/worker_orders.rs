@@ -413,7 +413,7 @@ fn a_question_for_splits_is_repeated_until_it_is_answered() {
         kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 5),
         [question(1, 3)]
     );
-    assert_eq!(kernel.handle(answer(1), 6), [added.clone()]);
+    assert_eq!(kernel.handle(answer(1), 6), [added]);
     assert_eq!(kernel.handle(answer(1), 6), [], "a repeated answer adds nothing");
     assert_eq!(kernel.handle(WorkerEvent::Attached { epoch: Epoch(1) }, 7), []);
     assert_eq!(kernel.handle(begun(1), 8), [question(2, 1)]);

@@ -1,6 +1,7 @@
 //! CSV and TSV.
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
+use memchr::memmem::Finder;
 use tokio::runtime::Handle;
 
 use super::bytes_source::Window;
@@ -97,14 +98,14 @@ enum Parser {
     /// Fields may stand in quotes.
     Quoted(Box<csv_core::Reader>),
     /// Fields are what stands between these bytes.
-    Plain(memchr::memmem::Finder<'static>),
+    Plain(Box<Finder<'static>>),
 }
 
 impl Records {
     fn new(format: &Delimited, window: Window) -> Self {
         let parser = match format.is_quoted {
             true => Parser::Quoted(Box::new(ReaderBuilder::new().build())),
-            false => Parser::Plain(memchr::memmem::Finder::new(format.delimiter.as_bytes()).into_owned()),
+            false => Parser::Plain(Box::new(Finder::new(format.delimiter.as_bytes()).into_owned())),
         };
         Records {
             window,
