@@ -2,6 +2,7 @@
 
 use sarsen_proto::tls::TlsOptions;
 use sarsen_proto::transport::Network;
+use sarsen_proto::version::Version;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Outcome, Role};
@@ -25,6 +26,7 @@ pub fn serve<O: clap::Args, F: Future<Output = Outcome>>(
     role: Role<O>,
     run: impl FnOnce(O, CancellationToken) -> F,
 ) -> Outcome {
+    Version::announced()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sarsen-io")

@@ -16,7 +16,7 @@ use sarsen_kernel::query::{ColumnDescriptor, StageDefinition};
 use sarsen_kernel::work_order::Producer;
 use sarsen_proto::transport::Network;
 use sarsen_storage::segment::DeepStorage;
-use sarsen_worker::inputs::StageReader;
+use sarsen_worker::inputs::{Consumer, StageReader};
 use sarsen_worker::pull::{OutputUnavailable, PullCounters, Puller};
 use sarsen_worker::ticket::TicketKey;
 
@@ -92,6 +92,8 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
             .map(|_| Arc::new(PullCounters::default()))
             .collect(),
         partitions,
+        sorted: key.is_some(),
+        consumer: Consumer::Alone,
         producers: request
             .orders
             .iter()

@@ -131,7 +131,6 @@ impl Link {
                 self.tell(LinkEvent::Lost(reason)).await;
                 return;
             }
-            self.network.forget(&self.address);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
@@ -159,7 +158,7 @@ impl Link {
         let mut incoming = match opening {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return StreamEnd::Dropped(status.to_string()),
-            Err(_) => return StreamEnd::Dropped("no answer to Attach".to_owned()),
+            Err(_) => return self.unanswered(),
         };
         match tokio::time::timeout(OPENING, attached(&mut incoming)).await {
             Ok(Ok(instance)) if self.instance.as_ref().is_none_or(|known| *known == instance) => {
@@ -171,7 +170,7 @@ impl Link {
                 return StreamEnd::Replaced;
             }
             Ok(Err(reason)) => return StreamEnd::Dropped(reason),
-            Err(_) => return StreamEnd::Dropped("no answer to Attach".to_owned()),
+            Err(_) => return self.unanswered(),
         }
         *last_contact = tokio::time::Instant::now();
         self.tell(LinkEvent::Ready).await;
@@ -213,6 +212,12 @@ impl Link {
                 () = cancel.cancelled() => return StreamEnd::Closed,
             }
         }
+    }
+
+    /// The connection may lead nowhere: the next stream has another one. One that has broken is opened again as it is.
+    fn unanswered(&self) -> StreamEnd {
+        self.network.forget(&self.address);
+        StreamEnd::Dropped("no answer to Attach".to_owned())
     }
 
     async fn tell(&self, event: LinkEvent) {

@@ -11,7 +11,7 @@ use sarsen_kernel::query::{
     StageDefinition, StageInput,
 };
 use sarsen_kernel::shuffle::{
-    KeyColumn, NullOrder, PartitionCount, PartitionSize, ShuffleKind, ShuffleSpec, SortOrder,
+    KeyColumn, NullOrder, PartitionCount, PartitionSize, Release, ShuffleKind, ShuffleSpec, SortOrder,
 };
 
 const WORKERS: u32 = 100;
@@ -40,6 +40,7 @@ fn stage(number: u32, input: StageInput, kind: ShuffleKind) -> StageDefinition {
                 nulls: NullOrder::First,
             }],
             bucket_prefix_bytes: 0,
+            release: Release::default(),
         }),
         max_worker_count: WORKERS,
         deterministic: true,

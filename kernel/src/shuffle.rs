@@ -2,7 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::ids::{PartitionNumber, WorkerNumber};
+
+/// Version of this release. The bytes of keys are not promised across releases.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// The release by whose rules key bytes are made; by default this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Release(String);
+
+impl Default for Release {
+    fn default() -> Self {
+        Release(RELEASE.to_owned())
+    }
+}
+
+impl Release {
+    /// Of a shuffle that does not say.
+    fn unnamed() -> Self {
+        Release("of an unnamed version".to_owned())
+    }
+}
 
 /// One shuffle: its kind, and what its key bytes are made of.
 ///
@@ -16,6 +38,25 @@ pub struct ShuffleSpec {
     /// Bytes at the front of every encoded key that hold the time chunk: 0 for none. A partition never holds two
     /// different prefixes.
     pub bucket_prefix_bytes: u32,
+    /// Of whoever planned the query.
+    #[serde(default = "Release::unnamed")]
+    pub release: Release,
+}
+
+impl ShuffleSpec {
+    /// # Errors
+    /// When another release planned it, whose key bytes are not those that would be made here.
+    pub fn check_release(&self) -> Result<(), Fault> {
+        if self.release == Release::default() {
+            return Ok(());
+        }
+        let message = format!(
+            "the shuffle was planned by Sarsen {}, and this worker runs {RELEASE}: a query runs only on processes of its own \
+             version",
+            self.release.0
+        );
+        Err(Fault::UnknownError { message })
+    }
 }
 
 /// One column of a shuffle key.
@@ -155,3 +196,33 @@ pub struct PartitionSize {
 
 /// Sizes of all partitions of one work order's output; a partition that is not named is empty.
 pub type OutputSizes = std::collections::BTreeMap<PartitionNumber, PartitionSize>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(release: Option<&str>) -> ShuffleSpec {
+        let release = release.map_or(String::new(), |release| format!(r#","release":"{release}""#));
+        let json = format!(r#"{{"kind":"Mix","key":[],"bucket_prefix_bytes":0{release}}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_shuffle_runs_on_the_release_that_planned_it() {
+        let own = ShuffleSpec {
+            release: Release::default(),
+            ..spec(None)
+        };
+        let read: ShuffleSpec = serde_json::from_str(&serde_json::to_string(&own).unwrap()).unwrap();
+        assert_eq!(read.check_release(), Ok(()));
+        assert_eq!(spec(Some(RELEASE)), own);
+        for (release, named) in [(Some("0.0.7"), "0.0.7"), (None, "of an unnamed version")] {
+            let fault = spec(release).check_release().unwrap_err();
+            let words = fault.message();
+            assert!(
+                words.contains(&format!("Sarsen {named},")) && words.contains(RELEASE),
+                "{words}"
+            );
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Error};
 use sarsen_proto::directory::{Directory, LEASE_SECONDS, in_time, keep_alive};
+use sarsen_proto::membership::Departure;
 use sarsen_proto::v1;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +50,13 @@ impl Candidate {
             ..Default::default()
         };
         let leader = self.directory.watch_leader();
+        // Another Overlord is to lead as soon as this one begins to end.
+        let at_once = Departure {
+            draining: shutdown.clone(),
+            gone: shutdown.clone(),
+        };
         tokio::join!(
-            self.directory.register(&node, &shutdown),
+            self.directory.register(&node, &at_once),
             self.follow(leader.clone(), &shutdown),
             self.check_term(leader, &shutdown),
             self.campaign_again(&shutdown)

@@ -60,6 +60,9 @@ impl Observed for Overlord {
 
     /// One that follows is ready too: it refuses, and names the leader.
     fn ready(&self) -> Result<(), String> {
+        if self.shutdown.is_cancelled() {
+            return Err("it is shutting down".to_owned());
+        }
         match self.state().members.leader() {
             Leader::Ours | Leader::Other(_) => Ok(()),
             Leader::Nobody => Err("no Overlord leads".to_owned()),

@@ -8,7 +8,7 @@ use datafusion::common::Result;
 use sarsen_engine::ExportSinkExec;
 use sarsen_engine::export_sink::ExportSinkOptions;
 use sarsen_kernel::query::{ColumnDescriptor, Delivery, ExportCompression, ExportFormat, ExportTarget};
-use sarsen_kernel::shuffle::{KeyColumn, NullOrder, ShuffleKind, ShuffleSpec, SortOrder};
+use sarsen_kernel::shuffle::{KeyColumn, NullOrder, Release, ShuffleKind, ShuffleSpec, SortOrder};
 use sqlparser::ast::{Expr, Query};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
@@ -304,6 +304,7 @@ pub fn close(
             })
             .collect(),
         bucket_prefix_bytes: 0,
+        release: Release::default(),
     };
     let mut read = builder.close_and_read_sorted(open, shuffle, Delivery::Partitioned, false)?;
     read.single = false;

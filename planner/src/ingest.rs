@@ -21,7 +21,9 @@ use sarsen_engine::SegmentSinkExec;
 use sarsen_engine::segment_sink::SegmentSinkOptions;
 use sarsen_functions::time::{Period, timestamp_type};
 use sarsen_kernel::query::{Delivery, IngestTarget, QueryKind, SegmentGranularity};
-use sarsen_kernel::shuffle::{KeyColumn, NullOrder, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder};
+use sarsen_kernel::shuffle::{
+    KeyColumn, NullOrder, RangeTarget, Release, ShuffleKind, ShuffleSpec, SortOrder,
+};
 use sqlparser::ast::{Expr as SqlExpr, Query, SelectItem, Value};
 use sqlparser::tokenizer::TokenWithSpan;
 
@@ -602,6 +604,7 @@ fn ingest_shuffle(prepared: &Prepared, rows_per_segment: u64) -> ShuffleSpec {
         kind,
         key,
         bucket_prefix_bytes,
+        release: Release::default(),
     }
 }
 

@@ -27,7 +27,7 @@ use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{AlternativeRef, ChoiceDefinition, Delivery, StageDefinition, StageInput};
-use sarsen_kernel::shuffle::{KeyColumn, PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec};
+use sarsen_kernel::shuffle::{KeyColumn, PartitionCount, RangeTarget, Release, ShuffleKind, ShuffleSpec};
 
 use crate::request::PlannedScan;
 use crate::tables::{ScanTarget, Scans};
@@ -399,6 +399,7 @@ pub fn mix() -> ShuffleSpec {
         kind: ShuffleKind::Mix,
         key: Vec::new(),
         bucket_prefix_bytes: 0,
+        release: Release::default(),
     }
 }
 

@@ -11,8 +11,8 @@ use etcd_client::{
 };
 use sarsen_kernel::secret::Secret;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use crate::membership::Departure;
 use crate::tls::TlsError;
 use crate::v1;
 
@@ -170,32 +170,42 @@ impl Directory {
         }
     }
 
-    /// Keeps a node in the directory, under a lease, until `cancel`; it is taken out then.
-    pub async fn register(&self, node: &v1::Node, cancel: &CancellationToken) {
-        while !cancel.is_cancelled() {
-            let registered = self.keep_registered(node, cancel).await;
+    /// Keeps a node in the directory, under a lease, until it is gone; its entry says so from when it drains.
+    pub async fn register(&self, node: &v1::Node, departure: &Departure) {
+        while !departure.gone.is_cancelled() {
+            let registered = self.keep_registered(node, departure).await;
             if let Err(error) = registered {
                 tracing::warn!(directory = %self, %error, "cannot stay in the directory, will try again");
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = cancel.cancelled() => {}
+                () = departure.gone.cancelled() => {}
             }
         }
     }
 
-    async fn keep_registered(&self, node: &v1::Node, cancel: &CancellationToken) -> Result<(), Error> {
+    async fn keep_registered(&self, node: &v1::Node, departure: &Departure) -> Result<(), Error> {
         let mut client = self.client().await?;
         let lease = in_time(client.lease_grant(LEASE_SECONDS, None)).await?.id();
-        let options = PutOptions::new().with_lease(lease);
-        in_time(client.put(self.node_key(node), describe(node), Some(options))).await?;
-        tracing::info!(directory = %self, "is in the directory");
         let mut keeper = client.clone();
-        tokio::select! {
-            error = keep_alive(&mut keeper, lease) => Err(error),
-            () = cancel.cancelled() => {
-                in_time(client.lease_revoke(lease)).await?;
-                Ok(())
+        let alive = keep_alive(&mut keeper, lease);
+        tokio::pin!(alive);
+        loop {
+            let draining = departure.draining.is_cancelled();
+            let entry = v1::Node {
+                draining,
+                ..node.clone()
+            };
+            let options = PutOptions::new().with_lease(lease);
+            in_time(client.put(self.node_key(node), describe(&entry), Some(options))).await?;
+            tracing::info!(directory = %self, draining, "is in the directory");
+            tokio::select! {
+                error = &mut alive => return Err(error),
+                () = departure.gone.cancelled() => {
+                    in_time(client.lease_revoke(lease)).await?;
+                    return Ok(());
+                }
+                () = departure.draining.cancelled(), if !draining => {}
             }
         }
     }
@@ -271,6 +281,7 @@ fn describe(node: &v1::Node) -> String {
         "slots": node.slots,
         "version": node.version,
         "labels": node.labels,
+        "draining": node.draining,
     })
     .to_string()
 }

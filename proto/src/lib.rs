@@ -6,9 +6,11 @@
 pub mod access;
 mod convert;
 pub mod directory;
+pub mod flow;
 pub mod labels;
 pub mod leader;
 pub mod membership;
+mod pipe;
 mod repeat;
 pub mod secret;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! How a node tells the Overlord that it is alive.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sarsen_kernel::secret::without_userinfo;
@@ -54,26 +54,40 @@ pub fn advertised(advertise: Option<&str>, bound: &str) -> std::io::Result<Strin
     }
 }
 
-/// Whether a node has been heard by the Overlord lately.
+/// Whether a node has been heard by the Overlord lately, and goes on.
 #[derive(Debug, Clone, Default)]
-pub struct Joined(Arc<AtomicBool>);
+pub struct Joined(Arc<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    heard: AtomicBool,
+    /// The node's shutdown, once it announces itself.
+    shutdown: OnceLock<CancellationToken>,
+}
 
 impl Joined {
     /// # Errors
-    /// What is missing.
+    /// Why nothing new should be sent to the node.
     pub fn check(&self) -> Result<(), String> {
-        match self.0.load(Ordering::Relaxed) {
+        if self.0.shutdown.get().is_some_and(CancellationToken::is_cancelled) {
+            return Err("it is shutting down".to_owned());
+        }
+        match self.0.heard.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("no Overlord answers its heartbeats".to_owned()),
         }
+    }
+
+    fn set_heard(&self, heard: bool) {
+        self.0.heard.store(heard, Ordering::Relaxed);
     }
 }
 
 /// When a node takes nothing new any more, and when it has ended what it ran.
 #[derive(Debug)]
-struct Departure {
-    draining: CancellationToken,
-    gone: CancellationToken,
+pub struct Departure {
+    pub draining: CancellationToken,
+    pub gone: CancellationToken,
 }
 
 /// Time for a goodbye: an Overlord that does not hear it finds out by itself.
@@ -90,6 +104,7 @@ pub async fn announce<T>(
     shutdown: CancellationToken,
     work: impl Future<Output = T>,
 ) -> T {
+    joined.0.shutdown.get_or_init(|| shutdown.clone());
     let departure = Departure {
         draining: shutdown,
         gone: CancellationToken::new(),
@@ -102,13 +117,13 @@ pub async fn announce<T>(
     let heart = beat(&network, &overlord_address, &node, &joined, &departure);
     let (result, ()) = match Directory::parse(&overlord_address) {
         Some(directory) => {
-            let registered = directory.register(&node, &departure.gone);
+            let registered = directory.register(&node, &departure);
             let (result, (), ()) = tokio::join!(work, heart, registered);
             (result, ())
         }
         None => tokio::join!(work, heart),
     };
-    joined.0.store(false, Ordering::Relaxed);
+    joined.set_heard(false);
     result
 }
 
@@ -134,7 +149,7 @@ async fn beat(
             }
             Err(error) => Err(tonic::Status::unavailable(error.to_string())),
         };
-        joined.0.store(answer.is_ok(), Ordering::Relaxed);
+        joined.set_heard(answer.is_ok());
         match answer {
             Ok(_) if !was_known => {
                 was_known = true;

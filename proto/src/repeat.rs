@@ -24,7 +24,32 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// How often a call is tried before its caller hears of it. Who wants to wait longer repeats above this layer.
 const ATTEMPTS: u32 = 3;
 
-/// A channel for streams: nothing is repeated, since nobody else may know how far a stream has come.
+/// A channel whose calls have to be answered within `deadline`, from when they are made.
+pub(crate) fn within<S>(
+    deadline: Duration,
+    channel: S,
+) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = BoxError, Future: Send + 'static>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    tower::service_fn(move |request| {
+        let call = channel.clone().oneshot(request);
+        async move {
+            match tokio::time::timeout(deadline, call).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(BoxError::from(tonic::TimeoutExpired(()))),
+            }
+        }
+    })
+}
+
+/// A channel whose calls are made once.
 pub(crate) fn once<S>(channel: S) -> LayeredChannel
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + Sync + 'static,

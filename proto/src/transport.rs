@@ -3,22 +3,23 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use sarsen_kernel::secret::without_userinfo;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::sync::mpsc;
-use tonic::transport::server::Connected;
+use tokio::runtime::Handle;
+use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
+use tower::util::ServiceExt;
+use tower::{BoxError, service_fn};
 
 use crate::access::CheckCaller;
 use crate::directory::{Directory, is_directory};
+use crate::flow::{CONNECTION_WINDOW, OpenPull, Pulls, STREAM_WINDOW};
 use crate::leader::{Overlords, following};
-use crate::repeat::{CallFailed, LayeredChannel, once, repeating};
+use crate::pipe::{self, PipeListener, PipeSender};
+use crate::repeat::{CallFailed, LayeredChannel, once, repeating, within};
 use crate::tls::NodeTls;
 use crate::version::{StampVersion, Version};
 
@@ -28,38 +29,14 @@ pub type VersionedChannel = tonic::service::interceptor::InterceptedService<Laye
 /// Scheme of addresses within one process.
 pub const IN_PROCESS: &str = "inproc://";
 
-const PIPE_BYTES: usize = 1 << 20;
-const WAITING_CONNECTIONS: usize = 64;
+/// Time to open a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Limits that every connection is made with.
-#[derive(Debug, Clone)]
-pub struct ChannelOptions {
-    pub connect_timeout: Duration,
-    /// Deadline of a unary call; streams set their own.
-    pub call_timeout: Option<Duration>,
-    /// Calls in flight on one connection.
-    pub concurrency: usize,
-}
+/// Deadline of a unary call; streams set their own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Default for ChannelOptions {
-    fn default() -> Self {
-        ChannelOptions {
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Some(Duration::from_secs(60)),
-            concurrency: 256,
-        }
-    }
-}
-
-impl ChannelOptions {
-    /// For channels that carry long-lived streams: no deadline on a call.
-    pub fn streaming() -> Self {
-        ChannelOptions {
-            call_timeout: None,
-            ..Self::default()
-        }
-    }
-}
+/// Calls on one connection that have yet to be answered.
+const CONCURRENCY: usize = 1024;
 
 /// Why no channel could be made.
 #[derive(Debug, thiserror::Error)]
@@ -84,16 +61,18 @@ pub enum ConnectError {
     Tls { address: String, reason: String },
 }
 
-/// Makes channels, and remembers them: one connection per pair of processes.
+/// Makes channels, and remembers their connections: one from this process to another, which all calls and streams
+/// share. What differs between calls (a deadline, repetition, the version that they say) is a layer around it.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     inner: Arc<Mutex<Inner>>,
+    pulls: Pulls,
     tls: Option<Arc<NodeTls>>,
     version: Version,
 }
 
-/// What a connection is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What differs between the calls of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Unary,
     /// Unary calls that somebody else repeats.
@@ -108,8 +87,17 @@ fn names_several(address: &str) -> bool {
 
 #[derive(Debug, Default)]
 struct Inner {
-    listeners: HashMap<String, mpsc::Sender<DuplexStream>>,
-    channels: HashMap<(String, Calls), LayeredChannel>,
+    listeners: HashMap<String, PipeSender>,
+    /// By address.
+    connections: HashMap<String, Channel>,
+    /// Channels to the one that leads, by the addresses of all.
+    leaders: HashMap<String, LayeredChannel>,
+    /// Where connections are served, whoever asks for them first: not where fragments keep every thread busy.
+    runtime: Option<Handle>,
+}
+
+fn lock(inner: &Mutex<Inner>) -> std::sync::MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Network {
@@ -136,16 +124,12 @@ impl Network {
         &self.version
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Opens a listener at `inproc://name`; what it yields is served with `serve_with_incoming`.
     pub fn listen(&self, name: &str) -> (String, PipeListener) {
         let address = format!("{IN_PROCESS}{name}");
-        let (sender, receiver) = mpsc::channel(WAITING_CONNECTIONS);
-        self.lock().listeners.insert(address.clone(), sender);
-        (address, PipeListener { receiver })
+        let (sender, listener) = pipe::listener();
+        lock(&self.inner).listeners.insert(address.clone(), sender);
+        (address, listener)
     }
 
     /// A channel to `address` for unary calls. It connects when it is first used and again after a loss. Several
@@ -154,19 +138,43 @@ impl Network {
     /// # Errors
     /// [`ConnectError`] for a malformed address; an unreachable one shows only when the channel is used.
     pub fn channel(&self, address: &str) -> Result<VersionedChannel, ConnectError> {
-        self.shared(address, Calls::Unary)
+        Ok(self.stamped(match names_several(address) {
+            true => self.leader(address)?,
+            false => self.layered(address, Calls::Unary)?,
+        }))
     }
 
-    /// A channel to `address` for streams, which have no deadline.
+    /// A channel to `address` for streams, which have no deadline and are not repeated, since nobody else may know how
+    /// far a stream has come.
     ///
     /// # Errors
     /// As [`Network::channel`].
     pub fn streaming_channel(&self, address: &str) -> Result<VersionedChannel, ConnectError> {
-        self.shared(address, Calls::Streams)
+        Ok(self.stamped(self.layered(address, Calls::Streams)?))
+    }
+
+    /// Waits until this process may have one more stream of rows open. Who holds it may wait for the producer, and for
+    /// nothing else.
+    pub async fn begin_pull(&self) -> OpenPull {
+        self.pulls.begin().await
+    }
+
+    /// Later calls to a process go over a new connection, since the old one is no good or the process is gone. Calls
+    /// and streams under way go on over the old one, which is closed once they have ended.
+    pub fn forget(&self, address: &str) {
+        lock(&self.inner).connections.remove(address);
+    }
+
+    fn stamped(&self, channel: LayeredChannel) -> VersionedChannel {
+        VersionedChannel::new(channel, StampVersion(self.version.clone()))
     }
 
     /// A channel to the Overlord that leads among several.
     fn leader(&self, addresses: &str) -> Result<LayeredChannel, ConnectError> {
+        let mut inner = lock(&self.inner);
+        if let Some(channel) = inner.leaders.get(addresses) {
+            return Ok(channel.clone());
+        }
         let overlords = if is_directory(addresses) {
             let directory = Directory::parse(addresses).ok_or_else(|| ConnectError::BadDirectory {
                 address: without_userinfo(addresses),
@@ -176,79 +184,77 @@ impl Network {
             let addresses = addresses.split(',').map(|address| address.trim().to_owned());
             Overlords::Listed(addresses.filter(|address| !address.is_empty()).collect())
         };
-        let inner = Arc::downgrade(&self.inner);
-        let (tls, version) = (self.tls.clone(), self.version.clone());
-        Ok(following(overlords, move |address| {
-            let network = Network {
-                inner: inner
-                    .upgrade()
-                    .ok_or_else(|| CallFailed("this process ends".into()))?,
-                tls: tls.clone(),
-                version: version.clone(),
-            };
+        let network = self.downgrade();
+        let channel = following(overlords, move |address| {
+            let network = network().ok_or_else(|| CallFailed("this process ends".into()))?;
             network
                 .layered(address, Calls::Once)
                 .map_err(|error| CallFailed(error.into()))
-        }))
-    }
-
-    /// Drops the connections to a process that is gone.
-    pub fn forget(&self, address: &str) {
-        self.lock().channels.retain(|(known, _), _| known != address);
-    }
-
-    fn shared(&self, address: &str, calls: Calls) -> Result<VersionedChannel, ConnectError> {
-        Ok(tonic::service::interceptor::InterceptedService::new(
-            self.layered(address, calls)?,
-            StampVersion(self.version.clone()),
-        ))
-    }
-
-    fn layered(&self, address: &str, calls: Calls) -> Result<LayeredChannel, ConnectError> {
-        let key = (address.to_owned(), calls);
-        let mut inner = self.lock();
-        if let Some(channel) = inner.channels.get(&key) {
-            return Ok(channel.clone());
-        }
-        let channel = match calls {
-            Calls::Unary if names_several(address) => self.leader(address)?,
-            Calls::Unary => repeating(self.connect(&inner, address, &ChannelOptions::default())?),
-            Calls::Once => once(self.connect(&inner, address, &ChannelOptions::default())?),
-            Calls::Streams => once(self.connect(&inner, address, &ChannelOptions::streaming())?),
-        };
-        inner.channels.insert(key, channel.clone());
+        });
+        inner.leaders.insert(addresses.to_owned(), channel.clone());
         Ok(channel)
     }
 
-    fn connect(
-        &self,
-        inner: &Inner,
-        address: &str,
-        options: &ChannelOptions,
-    ) -> Result<Channel, ConnectError> {
+    /// This network, for what the network itself keeps.
+    fn downgrade(&self) -> impl Fn() -> Option<Network> + Clone + Send + Sync + 'static {
+        let inner = Arc::downgrade(&self.inner);
+        let (pulls, tls, version) = (self.pulls.clone(), self.tls.clone(), self.version.clone());
+        move || {
+            Some(Network {
+                inner: Weak::upgrade(&inner)?,
+                pulls: pulls.clone(),
+                tls: tls.clone(),
+                version: version.clone(),
+            })
+        }
+    }
+
+    /// The connection to `address`, asked for anew at each call, so that a channel outlives its connection.
+    fn layered(&self, address: &str, calls: Calls) -> Result<LayeredChannel, ConnectError> {
+        self.connection(address)?;
+        let (network, address) = (self.clone(), address.to_owned());
+        let shared = service_fn(move |request: http::Request<Body>| {
+            let connection = network.connection(&address);
+            async move { Ok::<_, BoxError>(connection?.oneshot(request).await?) }
+        });
+        Ok(match calls {
+            Calls::Unary => repeating(within(CALL_TIMEOUT, shared)),
+            Calls::Once => once(within(CALL_TIMEOUT, shared)),
+            Calls::Streams => once(shared),
+        })
+    }
+
+    /// The one connection to `address` for now.
+    fn connection(&self, address: &str) -> Result<Channel, ConnectError> {
+        let mut inner = lock(&self.inner);
+        if let Some(connection) = inner.connections.get(address) {
+            return Ok(connection.clone());
+        }
+        let connection = self.connect(&inner, address)?;
+        inner.connections.insert(address.to_owned(), connection.clone());
+        Ok(connection)
+    }
+
+    fn connect(&self, inner: &Inner, address: &str) -> Result<Channel, ConnectError> {
+        let _served_there = inner.runtime.as_ref().map(Handle::enter);
         if !address.starts_with(IN_PROCESS) {
-            let endpoint = self.secured(endpoint(address, options)?, address)?;
+            let endpoint = self.secured(endpoint(address)?, address)?;
             return Ok(endpoint.connect_lazy());
         }
-        let Some(listener) = inner.listeners.get(address).cloned() else {
+        if !inner.listeners.contains_key(address) {
             return Err(ConnectError::NoListener {
                 address: address.to_owned(),
             });
-        };
-        let endpoint = endpoint("http://in.process", options)?;
-        Ok(
-            endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-                let listener = listener.clone();
-                async move {
-                    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-                    listener
-                        .send(theirs)
-                        .await
-                        .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                    Ok::<_, io::Error>(TokioIo::new(ours))
-                }
-            })),
-        )
+        }
+        // Whoever listens when it connects: another may have taken the first one's place.
+        let (known, address) = (Arc::downgrade(&self.inner), address.to_owned());
+        let connector = service_fn(move |_: http::Uri| {
+            let listener = known
+                .upgrade()
+                .and_then(|inner| lock(&inner).listeners.get(&address).cloned());
+            async move { pipe::connect(listener).await.map(TokioIo::new) }
+        });
+        Ok(endpoint("http://in.process")?.connect_with_connector_lazy(connector))
     }
 
     /// The endpoint with TLS where this network talks it; neither side can be talked into less.
@@ -269,27 +275,18 @@ impl Network {
     }
 }
 
-/// Flow-control windows: a connection's is as large as several streams' together, so that one unread stream cannot
-/// stall the rest.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 256 << 20;
-
-fn endpoint(address: &str, options: &ChannelOptions) -> Result<Endpoint, ConnectError> {
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|_| ConnectError::BadAddress {
-            address: without_userinfo(address),
-        })?
-        .connect_timeout(options.connect_timeout)
-        .concurrency_limit(options.concurrency)
+fn endpoint(address: &str) -> Result<Endpoint, ConnectError> {
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| ConnectError::BadAddress {
+        address: without_userinfo(address),
+    })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .concurrency_limit(CONCURRENCY)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(10));
-    Ok(match options.call_timeout {
-        Some(timeout) => endpoint.timeout(timeout),
-        None => endpoint,
-    })
+        .keep_alive_timeout(Duration::from_secs(10)))
 }
 
 /// A server with our limits and a span per call.
@@ -297,7 +294,7 @@ pub fn server() -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .concurrency_limit_per_connection(1024)
+        .concurrency_limit_per_connection(CONCURRENCY)
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -318,6 +315,7 @@ impl Network {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(&self, address: &str) -> io::Result<(String, Binding)> {
+        lock(&self.inner).runtime.get_or_insert_with(Handle::current);
         if let Some(name) = address.strip_prefix(IN_PROCESS) {
             let (address, listener) = self.listen(name);
             return Ok((address, Binding::Pipe(listener)));
@@ -394,54 +392,4 @@ pub fn is_transient(status: &tonic::Status) -> bool {
             | tonic::Code::DeadlineExceeded
             | tonic::Code::ResourceExhausted
     ) || (status.code() == tonic::Code::Unknown && status.message().contains("transport"))
-}
-
-/// Incoming in-process connections.
-#[derive(Debug)]
-pub struct PipeListener {
-    receiver: mpsc::Receiver<DuplexStream>,
-}
-
-impl tokio_stream::Stream for PipeListener {
-    type Item = Result<Pipe, io::Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver
-            .poll_recv(cx)
-            .map(|pipe| pipe.map(|pipe| Ok(Pipe(pipe))))
-    }
-}
-
-/// The server's end of an in-process connection.
-#[derive(Debug)]
-pub struct Pipe(DuplexStream);
-
-impl Connected for Pipe {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) -> Self::ConnectInfo {}
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }

@@ -4,15 +4,16 @@
 //! upgraded process by process. What belongs to one query crosses between processes of one version only: the bytes of
 //! keys and fragments are not promised across releases.
 
+use std::env::VarError;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 /// Version of this binary.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = sarsen_kernel::shuffle::RELEASE;
 
 /// Header that carries it.
 pub const VERSION_HEADER: &str = "x-sarsen-version";
@@ -33,22 +34,32 @@ impl Version {
         text.parse().map(Version).map_err(|_| refuse())
     }
 
+    /// This binary's, or what [`ANNOUNCED_VARIABLE`] says; the variable is read here and nowhere else.
+    ///
+    /// # Errors
+    /// When the variable holds no version.
+    pub fn announced() -> Result<Version, String> {
+        match std::env::var(ANNOUNCED_VARIABLE) {
+            Ok(text) => Version::parse(&text).map_err(|reason| format!("{ANNOUNCED_VARIABLE}: {reason}")),
+            Err(VarError::NotPresent) => Ok(Version(MetadataValue::from_static(VERSION))),
+            Err(error) => Err(format!("{ANNOUNCED_VARIABLE}: {error}")),
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or(VERSION)
     }
 }
 
 impl Default for Version {
-    /// This binary's, or what [`ANNOUNCED_VARIABLE`] says; the variable is read here and nowhere else.
+    /// [`Version::announced`] at the first time, or this binary's where that is none: a process that serves has refused to
+    /// start then.
     fn default() -> Self {
-        static ANNOUNCED: OnceLock<Version> = OnceLock::new();
-        let announced = || {
-            let named = std::env::var(ANNOUNCED_VARIABLE).ok();
-            named
-                .and_then(|text| Version::parse(&text).ok())
-                .unwrap_or_else(|| Version(MetadataValue::from_static(VERSION)))
-        };
-        ANNOUNCED.get_or_init(announced).clone()
+        static ANNOUNCED: LazyLock<Version> = LazyLock::new(|| {
+            let own = |_| Version(MetadataValue::from_static(VERSION));
+            Version::announced().unwrap_or_else(own)
+        });
+        ANNOUNCED.clone()
     }
 }
 

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewAr
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sarsen_kernel::shuffle::{
-    KeyColumn, NullOrder, PartitionCount, RangeTarget, ShuffleKind, ShuffleSpec, SortOrder,
+    KeyColumn, NullOrder, PartitionCount, RangeTarget, Release, ShuffleKind, ShuffleSpec, SortOrder,
 };
 use sarsen_worker::shuffle::BlockStore;
 use sarsen_worker::shuffle::output::StoreMemory;
@@ -56,6 +56,7 @@ fn writer(kind: ShuffleKind) -> Writer {
             kind,
             key: vec![key],
             bucket_prefix_bytes: 0,
+            release: Release::default(),
         },
         blocks,
         run_bytes: 8 << 20,

@@ -10,6 +10,7 @@ use arrow_flight::{
 };
 use futures::Stream;
 use prost::Message;
+use sarsen_proto::flow::MAX_PULL_BYTES;
 use sarsen_proto::v1;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::{Request, Response, Status, Streaming};
@@ -18,9 +19,6 @@ use crate::shuffle::{Output, OutputKey, Run, ShuffleStore};
 
 /// Bytes of a message at the most: one block and its envelope, with room for one large row.
 pub const MAX_MESSAGE_BYTES: usize = 96 << 20;
-
-/// Bytes that one pull may ask for.
-pub const MAX_PULL_BYTES: u32 = 8 << 20;
 
 /// Serves a process's shuffle store.
 #[derive(Debug, Clone)]

@@ -15,11 +15,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use object_store::ObjectStore;
 use prost::Message;
 use sarsen_kernel::ids::{PartitionNumber, WorkOrderId};
+use sarsen_proto::flow::MAX_PULL_BYTES;
 use sarsen_proto::transport::{Network, is_transient};
 use sarsen_proto::v1;
 
 use crate::durable::{self, DurableReader};
-use crate::flight::{MAX_MESSAGE_BYTES, MAX_PULL_BYTES};
+use crate::flight::MAX_MESSAGE_BYTES;
 use crate::shuffle::frames::{self, Frame};
 use crate::shuffle::{Output, OutputKey, ShuffleStore};
 use crate::ticket::TicketKey;
@@ -173,12 +174,16 @@ impl Puller {
         }
     }
 
+    /// Takes one answer whole. This process's share of open streams is held for no longer, and while nothing but the
+    /// producer is waited for: neither for whoever wants the rows nor for another stream, so that a merge of any number
+    /// of runs comes to its end.
     async fn pull_once(
         &self,
         piece: &Piece,
         ticket: Ticket,
         schema: &SchemaRef,
     ) -> Result<Pulled, tonic::Status> {
+        let _open = self.network.begin_pull().await;
         let channel = self
             .network
             .streaming_channel(&piece.address)

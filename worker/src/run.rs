@@ -25,7 +25,7 @@ use crate::counters::OrderCounters;
 use crate::cpu::CpuTimed;
 use crate::environment::TaskEnvironment;
 use crate::error::FaultError;
-use crate::inputs::StageReader;
+use crate::inputs::{Consumer, StageReader};
 use crate::pull::PullCounters;
 use crate::row_checks::RowChecks;
 use crate::shuffle::Output;
@@ -87,6 +87,10 @@ pub async fn run(
     counters: &Arc<OrderCounters>,
     cancel: &CancellationToken,
 ) -> Result<Outcome> {
+    if let Some(shuffle) = &order.shuffle {
+        let other_release = |fault| DataFusionError::External(Box::new(FaultError(fault)));
+        shuffle.check_release().map_err(other_release)?;
+    }
     let inputs = bind_inputs(task, order, feeds, counters)?;
     let plan = fragment::bind(fragment::decode(&order.fragment, &task.context)?, &inputs)?;
     let checks = RowChecks::new(task.settings.rows, external_source(&plan)?);
@@ -377,10 +381,10 @@ fn bind_inputs(
             }
             InputSlice::Partitions {
                 stage,
+                sorted,
                 partitions,
                 producers,
                 merged,
-                ..
             } => {
                 let count = if *merged { 1 } else { partitions.len() };
                 let pulled: Vec<Arc<PullCounters>> = (0..count).map(|_| Arc::default()).collect();
@@ -392,6 +396,8 @@ fn bind_inputs(
                     stage: *stage,
                     partitions: partitions.clone(),
                     producers: producers.clone(),
+                    sorted: *sorted,
+                    consumer: Consumer::OneOfMany(order.id.worker),
                     merged: *merged,
                     counters: pulled,
                 })));

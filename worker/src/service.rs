@@ -249,9 +249,6 @@ impl WorkerService {
     /// # Errors
     /// Why it takes no tasks.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Err("it is shutting down".to_owned());
-        }
         self.joined.check()
     }
 

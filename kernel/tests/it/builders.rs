@@ -8,7 +8,8 @@ use sarsen_kernel::query::{
     StageDefinition, StageInput,
 };
 use sarsen_kernel::shuffle::{
-    KeyColumn, NullOrder, OutputSizes, PartitionCount, PartitionSize, ShuffleKind, ShuffleSpec, SortOrder,
+    KeyColumn, NullOrder, OutputSizes, PartitionCount, PartitionSize, Release, ShuffleKind, ShuffleSpec,
+    SortOrder,
 };
 
 pub fn split(payload: Vec<u8>, bytes: u64) -> InputSplit {
@@ -78,6 +79,7 @@ pub fn shuffle(kind: ShuffleKind, bucket_prefix_bytes: u32) -> ShuffleSpec {
         kind,
         key,
         bucket_prefix_bytes,
+        release: Release::default(),
     }
 }
 

@@ -19,7 +19,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::Delivery;
-use sarsen_kernel::shuffle::{ShuffleKind, ShuffleSpec};
+use sarsen_kernel::shuffle::{Release, ShuffleKind, ShuffleSpec};
 
 use super::choices::{OpenAlternative, OpenChoice};
 use super::{Open, StageBuilder, keys};
@@ -128,6 +128,7 @@ impl StageBuilder<'_> {
             },
             key,
             bucket_prefix_bytes: 0,
+            release: Release::default(),
         };
         Ok(Hashed {
             stages: self.close(child, Some(shuffle))?,
@@ -178,6 +179,7 @@ impl StageBuilder<'_> {
                 kind: ShuffleKind::Broadcast,
                 key: Vec::new(),
                 bucket_prefix_bytes: 0,
+                release: Release::default(),
             };
             let left = self.close_and_read(left, broadcast, Delivery::Broadcast)?;
             (

@@ -8,7 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use sarsen_kernel::query::Delivery;
-use sarsen_kernel::shuffle::{KeyColumn, RangeTarget, ShuffleKind, ShuffleSpec};
+use sarsen_kernel::shuffle::{KeyColumn, RangeTarget, Release, ShuffleKind, ShuffleSpec};
 
 use super::{Open, StageBuilder, keys};
 
@@ -57,6 +57,7 @@ impl StageBuilder<'_> {
                 kind: ShuffleKind::GlobalSort(target),
                 key,
                 bucket_prefix_bytes: 0,
+                release: Release::default(),
             },
         ))
     }

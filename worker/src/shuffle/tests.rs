@@ -12,7 +12,7 @@ use sarsen_engine::key::{KeyEncoder, hash_partition};
 use sarsen_kernel::ids::WorkerNumber;
 use sarsen_kernel::shuffle::{
     Boundaries, BucketPartition, BucketRun, KeyColumn, KeyRange, NullOrder, PartitionCount, RangeTarget,
-    ShuffleKind, ShuffleSpec, SortOrder,
+    Release, ShuffleKind, ShuffleSpec, SortOrder,
 };
 
 use super::output::StoreMemory;
@@ -52,6 +52,7 @@ fn spec(kind: ShuffleKind, key: &[(u32, SortOrder)]) -> ShuffleSpec {
         kind,
         key: key.collect(),
         bucket_prefix_bytes: 0,
+        release: Release::default(),
     }
 }
 
