@@ -174,6 +174,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_that_took_too_long_is_not_repeated() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let never = tower::service_fn(move |_: http::Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<Result<http::Response<Body>, BoxError>>()
+        });
+        let channel = repeating(within(Duration::from_millis(20), never));
+        let refusal = channel
+            .oneshot(http::Request::new(Body::empty()))
+            .await
+            .unwrap_err();
+        let status = tonic::Status::from_error(Box::new(refusal));
+        assert!(status.message().contains("Timeout expired"), "{status}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
     async fn an_answer_is_an_answer() {
         let refused = || Ok(tonic::Status::not_found("no such task").into_http());
         assert_eq!(called(9, refused).await, (1, false));

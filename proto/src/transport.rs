@@ -393,3 +393,6 @@ pub fn is_transient(status: &tonic::Status) -> bool {
             | tonic::Code::ResourceExhausted
     ) || (status.code() == tonic::Code::Unknown && status.message().contains("transport"))
 }
+
+#[cfg(test)]
+mod tests;
