@@ -197,7 +197,35 @@ fn request(node: &v1::Node, draining: bool) -> v1::HeartbeatRequest {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::advertised;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_drains_is_not_ready() {
+        let (joined, shutdown, end) = (
+            Joined::default(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        let announced = tokio::spawn(announce(
+            Network::default(),
+            "inproc://nobody".to_owned(),
+            v1::Node::default(),
+            joined.clone(),
+            shutdown.clone(),
+            end.clone().cancelled_owned(),
+        ));
+        while joined.0.shutdown.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(joined.check().unwrap_err(), "no Overlord answers its heartbeats");
+        joined.set_heard(true);
+        joined.check().unwrap();
+        shutdown.cancel();
+        assert_eq!(joined.check().unwrap_err(), "it is shutting down");
+        assert!(!announced.is_finished());
+        end.cancel();
+        announced.await.unwrap();
+    }
 
     #[test]
     fn a_node_is_called_where_it_says_or_where_it_is_bound() {

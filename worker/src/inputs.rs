@@ -150,3 +150,6 @@ impl Reading {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

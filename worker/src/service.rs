@@ -382,3 +382,6 @@ impl Worker for WorkerService {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
+
+#[cfg(test)]
+mod tests;

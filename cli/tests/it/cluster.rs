@@ -1,5 +1,6 @@
 //! Processes on loopback, ended with the test.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -306,6 +307,33 @@ impl Cluster {
     fn restart_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let (_, arguments) = self.commands.iter().find(|(known, _)| known == name).unwrap();
         Process::start_with(name, self.folder.path(), arguments, variables)
+    }
+
+    /// Names of the processes that take gRPC calls, by their ports.
+    pub fn grpc_ports(&self) -> BTreeMap<u16, String> {
+        let port = |arguments: &[String]| {
+            let flag = arguments.iter().position(|argument| argument == "--grpc-addr")?;
+            arguments[flag + 1].rsplit_once(':')?.1.parse().ok()
+        };
+        self.commands
+            .iter()
+            .filter_map(|(name, arguments)| Some((port(arguments)?, name.clone())))
+            .collect()
+    }
+
+    /// Names and process ids.
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let numbered = |role: &'static str, processes: &[Process]| {
+            let named = processes.iter().enumerate();
+            named
+                .map(|(number, process)| (format!("{role}{number}"), process.id()))
+                .collect::<Vec<_>>()
+        };
+        let mut all = numbered("worker", &self.workers);
+        all.extend(numbered("controller", &self.controllers));
+        all.push(("overlord".to_owned(), self.overlord.id()));
+        all.push(("gateway".to_owned(), self.gateway.id()));
+        all
     }
 
     /// Files below any spill folder.

@@ -95,3 +95,21 @@ fn the_demo_takes_a_file_of_the_users() {
     assert!(demo.status.success(), "{shown}\n{}", text(&demo.stderr));
     assert!(shown.contains("| 167 "), "{shown}");
 }
+
+#[test]
+fn a_process_does_not_start_with_an_announced_version_that_is_none() {
+    for (role, announced) in [("worker", "soon"), ("gateway", "1.2"), ("standalone", "")] {
+        let started = Command::new(env!("CARGO_BIN_EXE_sarsen"))
+            .arg(role)
+            .env(sarsen_proto::version::ANNOUNCED_VARIABLE, announced)
+            .output()
+            .unwrap();
+        assert_eq!(started.status.code(), Some(1));
+        assert_eq!(
+            text(&started.stderr),
+            format!(
+                "sarsen: SARSEN_TEST_ANNOUNCED_VERSION: `{announced}` is not a version: expected MAJOR.MINOR.PATCH\n"
+            )
+        );
+    }
+}

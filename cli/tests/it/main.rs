@@ -11,6 +11,7 @@ mod cluster;
 mod command_line;
 mod concurrency;
 mod configuration;
+mod connections;
 mod depth;
 mod export;
 mod figures;

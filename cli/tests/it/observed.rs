@@ -82,15 +82,73 @@ fn every_role_tells_of_itself_at_its_admin_address() {
     assert!(own.as_str().unwrap().contains("sarsen_http_requests"), "{own}");
 }
 
+/// A query over three thousand rows that takes longer than any test.
+fn slow_query(cluster: &Cluster) -> String {
+    let table = events(cluster.folder.path(), 3000, 4);
+    let slow = format!("SELECT COUNT(*) FROM {table} a, {table} b, {table} c WHERE a.n + b.n + c.n < 0");
+    slow.replacen(&table, &format!("(SELECT * FROM {table})"), 3)
+}
+
+#[test]
+fn a_process_that_drains_is_not_ready() {
+    let ports = admin_ports();
+    let cluster = Cluster::with(1, 1, |name| {
+        vec!["--admin-addr".to_owned(), format!("127.0.0.1:{}", ports[name])]
+    });
+    let slow = slow_query(&cluster);
+    let task = cluster.api.submit(&slow, &json!({}));
+    // A request that the gateway has to wait for.
+    let (url, body) = (
+        format!("{}/druid/v2/sql", cluster.api.url),
+        json!({ "query": slow }),
+    );
+    std::thread::spawn(move || {
+        let http = reqwest::blocking::Client::builder().timeout(PATIENCE).build();
+        let _ = http.unwrap().post(url).json(&body).send();
+    });
+    let admin = |name: &str| Api::new(format!("http://127.0.0.1:{}", ports[name]));
+    let until = |name: &str, wanted: &dyn Fn(u16, &Value) -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, answer) = admin(name).send("GET", "/status/ready", None);
+            if wanted(status, &answer) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name}: {answer}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let query = task.trim_start_matches("query-").to_owned();
+    let deadline = Instant::now() + PATIENCE;
+    while admin("controller0").send("GET", "/debug/queries", None).1[&query].is_null()
+        || !admin("overlord")
+            .send("GET", "/debug/queries", None)
+            .1
+            .as_object()
+            .is_some_and(|all| all.len() == 2)
+    {
+        assert!(Instant::now() < deadline, "the queries do not run");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for (name, role, process) in [
+        ("gateway", "gateway", &cluster.gateway),
+        ("controller0", "controller", &cluster.controllers[0]),
+    ] {
+        until(name, &|status, _| status == 200);
+        process.signal("TERM");
+        until(name, &|status, answer| {
+            status == 503 && answer["reasons"][role] == "it is shutting down"
+        });
+    }
+}
+
 #[test]
 fn the_state_of_a_running_query_can_be_seen() {
     let ports = admin_ports();
     let cluster = Cluster::with(1, 1, |name| {
         vec!["--admin-addr".to_owned(), format!("127.0.0.1:{}", ports[name])]
     });
-    let table = events(cluster.folder.path(), 3000, 4);
-    let slow = format!("SELECT COUNT(*) FROM {table} a, {table} b, {table} c WHERE a.n + b.n + c.n < 0");
-    let slow = slow.replacen(&table, &format!("(SELECT * FROM {table})"), 3);
+    let slow = slow_query(&cluster);
     let task = cluster.api.submit(&slow, &json!({}));
     let query = task.trim_start_matches("query-").to_owned();
     for (role, part) in [

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sarsen_overlord::{Options, Started, start};
-use sarsen_proto::membership::overlord;
+use sarsen_proto::directory::Directory;
+use sarsen_proto::membership::{Departure, overlord};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::free_port;
@@ -385,4 +388,47 @@ fn a_pause_of_most_etcd_servers_moves_no_leadership() {
     one_leads([&first, &second], &client.runtime);
     second.close();
     first.close();
+}
+
+/// A node's entry, once it says what is wanted.
+async fn entry(directory: &Directory, wanted: impl Fn(Option<&Value>) -> bool) {
+    let mut etcd = directory.client().await.unwrap();
+    let deadline = Instant::now() + MOVES_WITHIN;
+    loop {
+        let found = etcd.get("/sarsen/nodes/worker/w1", None).await.unwrap();
+        let entry: Option<Value> = found
+            .kvs()
+            .first()
+            .map(|kv| serde_json::from_slice(kv.value()).unwrap());
+        if wanted(entry.as_ref()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{entry:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_nodes_entry_says_that_it_drains_until_it_is_gone() {
+    let etcd = Etcd::start();
+    let directory = Directory::parse(&etcd.address()).unwrap();
+    let node = v1::Node {
+        node_id: "w1".to_owned(),
+        role: v1::Role::Worker.into(),
+        address: "http://127.0.0.1:1".to_owned(),
+        ..Default::default()
+    };
+    let departure = Arc::new(Departure {
+        draining: CancellationToken::new(),
+        gone: CancellationToken::new(),
+    });
+    let (told, place) = (Arc::clone(&departure), directory.clone());
+    let registered = tokio::spawn(async move { place.register(&node, &told).await });
+    let drains = |entry: Option<&Value>| Some(entry?["draining"].as_bool().unwrap());
+    entry(&directory, |entry| drains(entry) == Some(false)).await;
+    departure.draining.cancel();
+    entry(&directory, |entry| drains(entry) == Some(true)).await;
+    departure.gone.cancel();
+    registered.await.unwrap();
+    entry(&directory, |entry| entry.is_none()).await;
 }
