@@ -47,7 +47,11 @@ fn a_process_has_one_connection_to_another_however_many_queries_shuffle() {
     let ports = cluster.grpc_ports();
     let query = "SELECT n, COUNT(DISTINCT k) AS c FROM e GROUP BY n ORDER BY c, n LIMIT 7";
     let tasks: Vec<String> = (0..6)
-        .map(|_| cluster.api.submit(query, &json!({ "maxNumTasks": 4 })))
+        .map(|_| {
+            cluster
+                .api
+                .submit(query, &json!({ "maxNumTasks": 4, "shufflePartitions": 7 }))
+        })
         .collect();
     let mut most: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut look = || {
