@@ -45,7 +45,7 @@ const fn metric(
 use MetricKind::{Counter, Gauge, Time};
 
 /// Every metric but those of the process itself (`process_…`).
-pub const METRICS: [Metric; 29] = [
+pub const METRICS: [Metric; 30] = [
     metric(
         "druid_task_success_count",
         Counter,
@@ -234,6 +234,13 @@ pub const METRICS: [Metric; 29] = [
         "worker",
         "",
         "Bytes of shuffled rows that other processes fetched",
+    ),
+    metric(
+        "sarsen_flight_open_pulls",
+        Gauge,
+        "worker",
+        "",
+        "Streams of rows from other processes that this one has open, 64 at the most",
     ),
     metric(
         "sarsen_spilled_bytes",

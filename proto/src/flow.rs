@@ -57,4 +57,9 @@ impl Pulls {
             _permit: Arc::clone(&self.0).acquire_owned().await.ok(),
         }
     }
+
+    /// Those that are open.
+    pub(crate) fn open(&self) -> usize {
+        OPEN_PULLS - self.0.available_permits()
+    }
 }

@@ -159,6 +159,11 @@ impl Network {
         self.pulls.begin().await
     }
 
+    /// Streams of rows that this process has open.
+    pub fn open_pulls(&self) -> usize {
+        self.pulls.open()
+    }
+
     /// Later calls to a process go over a new connection, since the old one is no good or the process is gone. Calls
     /// and streams under way go on over the old one, which is closed once they have ended.
     pub fn forget(&self, address: &str) {

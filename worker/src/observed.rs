@@ -30,6 +30,8 @@ impl Observed for Watched {
         let megabytes = process.task_memory.saturating_mul(slots) >> 20;
         let bytes = f64::from(u32::try_from(megabytes).unwrap_or(u32::MAX)) * f64::from(1 << 20);
         gauge!("sarsen_worker_memory_limit_bytes").set(bytes);
+        let pulls = u32::try_from(process.network.open_pulls()).unwrap_or(u32::MAX);
+        gauge!("sarsen_flight_open_pulls").set(pulls);
         counter!("sarsen_flight_sent_bytes").absolute(self.flight_sent.load(Ordering::Relaxed));
     }
 

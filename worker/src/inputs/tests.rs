@@ -252,9 +252,11 @@ async fn rows_of_the_same_process_need_no_stream() {
     let remote = tokio::spawn(read(of_producer(1), 0, &[]));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!remote.is_finished());
+    assert_eq!(stage.network.open_pulls(), OPEN_PULLS);
     assert_eq!(stage.take_asked(), [0; 0]);
     drop(open);
     assert_eq!(remote.await.unwrap(), [3, 4, 5]);
+    assert_eq!(stage.network.open_pulls(), 0);
 }
 
 #[tokio::test]
