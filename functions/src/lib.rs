@@ -18,6 +18,7 @@ mod network;
 mod number;
 pub mod operand;
 pub mod registry;
+mod routines;
 mod sketches;
 mod text;
 pub mod time;
@@ -25,3 +26,4 @@ pub mod types;
 
 pub use number::print::{double_text, number_text};
 pub use registry::{aggregate_functions, call, registry, scalar_functions, window_functions};
+pub use routines::{Routine, routines};

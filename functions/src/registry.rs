@@ -47,11 +47,9 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
 const SHARED_SCALAR: [&str; 2] = ["coalesce", "nullif"];
 
 /// DataFusion's aggregations that mean what Druid's of the same name mean.
-#[cfg(test)]
 const SHARED_AGGREGATE: [&str; 6] = ["avg", "count", "grouping", "max", "min", "sum"];
 
 /// DataFusion's window functions that mean what Druid's of the same name mean.
-#[cfg(test)]
 const SHARED_WINDOW: [&str; 10] = [
     "cume_dist",
     "dense_rank",
@@ -66,7 +64,6 @@ const SHARED_WINDOW: [&str; 10] = [
 ];
 
 /// The aggregations that Druid has.
-#[cfg(test)]
 pub(crate) fn druid_aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = SessionStateDefaults::default_aggregate_functions();
     functions.retain(|function| SHARED_AGGREGATE.contains(&function.name()));
@@ -76,7 +73,6 @@ pub(crate) fn druid_aggregate_functions() -> Vec<Arc<AggregateUDF>> {
 }
 
 /// The window functions that Druid has.
-#[cfg(test)]
 pub(crate) fn druid_window_functions() -> Vec<Arc<WindowUDF>> {
     let mut functions = SessionStateDefaults::default_window_functions();
     functions.retain(|function| SHARED_WINDOW.contains(&function.name()));

@@ -2,7 +2,7 @@
 //!
 //! [`service`] is the process and its router; [`routes`] hold a file per part of the API, thin: they read a request
 //! ([`request`]), ask the Overlord, and answer with what [`render`] makes. [`submission`] plans a statement before it is
-//! submitted, so that bad SQL is refused at once. [`auth`] stands before all of it.
+//! submitted, so that bad SQL is refused at once; [`metadata`] answers queries about the cluster itself. [`auth`] stands before all of it.
 //!
 //! The only crate that knows Druid's JSON. Deliberately absent: state of any kind.
 
@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod error;
 mod listener;
+mod metadata;
 mod options;
 mod render;
 mod request;

@@ -76,18 +76,8 @@ async fn planned(
     };
     let datasources = referenced_tables(&request.query).map_err(refused)?;
     let catalog = catalog(app, identity, &datasources).await?;
-    let statement_time_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
-    let plan_request = PlanRequest {
-        query_id: query_id.clone(),
-        sql: request.query.clone(),
-        context: request.context.clone(),
-        parameters: request.parameters.clone(),
-        statement_time_ms,
-        tables: catalog.tables.iter().map(table).collect(),
-        extern_allow: app.extern_allow.clone(),
-    };
+    let plan_request = plan_request(app, &request, &query_id, &catalog.tables);
+    let statement_time_ms = plan_request.statement_time_ms;
     let planned = plan(&plan_request).await.map_err(refused)?;
     authorise(&app.auth.options, identity, &planned)?;
     if endpoint == Endpoint::Sql
@@ -124,6 +114,22 @@ async fn planned(
         planned,
         spec,
     })
+}
+
+/// What the planner is asked about a request at this moment.
+pub fn plan_request(app: &App, request: &SqlRequest, query_id: &str, tables: &[v1::Table]) -> PlanRequest {
+    let statement_time_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
+    PlanRequest {
+        query_id: query_id.to_owned(),
+        sql: request.query.clone(),
+        context: request.context.clone(),
+        parameters: request.parameters.clone(),
+        statement_time_ms,
+        tables: tables.iter().map(table).collect(),
+        extern_allow: app.extern_allow.clone(),
+    }
 }
 
 /// An id becomes the name of tasks, folders and files (Druid: IdUtils).

@@ -3,7 +3,7 @@
 //! [`statement`] takes Druid's statement apart around what sqlparser reads; [`syntax`], [`rewrite`], [`analyze`] and
 //! [`session`] make DataFusion read it as Druid means it; [`ingest`] adds what INSERT and REPLACE need ([`sharding`]
 //! tells their segments apart); [`stages`] cuts the optimised physical plan
-//! where rows must change place. [`native`] is the query that Druid would run, for clients to see. [`plan()`] is the way through all of them.
+//! where rows must change place. [`native`] is the query that Druid would run, for clients to see. [`metadata`] answers queries of tables about the cluster. [`plan()`] is the way through all of them.
 //!
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
 
@@ -19,6 +19,7 @@ mod granularity;
 mod ingest;
 pub mod intervals;
 mod key_bounds;
+mod metadata;
 mod mistyped;
 pub mod native;
 mod operators;
@@ -39,10 +40,12 @@ mod unicode;
 
 pub use error::{PlanError, PlanPhase};
 pub use key_bounds::KeyBounds;
-pub use plan::{plan, referenced_tables};
+pub use metadata::{MetadataAnswer, MetadataTable};
+pub use plan::{answer, plan, referenced_metadata, referenced_tables};
 pub use request::{
     Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
     StatementKind, TableSchema,
 };
+pub use sarsen_functions::{Routine, routines};
 pub use settings::integer as context_integer;
 pub use tables::ScanTarget;

@@ -18,13 +18,16 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
+use crate::metadata::{MetadataAnswer, MetadataTable, SYSTEM_SCHEMAS};
 use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::Settings;
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Export, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
-use crate::{check, export, ingest, mistyped, native, parameters, rewrite, session, sql_types, statement};
+use crate::{
+    check, export, ingest, metadata, mistyped, native, parameters, rewrite, session, sql_types, statement,
+};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -45,30 +48,42 @@ const PARTITION_BYTES: u64 = 32 << 20;
 /// [`PlanError`], which names the place in the text where it is known.
 pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
     let statement = statement::parse(&request.sql)?;
-    let mut context = request.context.clone();
-    context.extend(statement.settings.iter().cloned());
-    let settings = Settings::parse(&context)?;
-
-    let mut query = statement.query().clone();
-    parameters::bind(&mut query, &request.parameters)?;
-    let zone = context.get("sqlTimeZone").and_then(Value::as_str);
-    let clock = rewrite::Clock {
-        statement_time_ms: request.statement_time_ms,
-        zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
-    };
-    rewrite::rewrite(&mut query, clock);
-    // The columns of a table have the names that were written, or there is an error.
-    if !matches!(statement.body, Body::Ingest(_)) {
-        rewrite::distinct_names(&mut query);
-    }
-    let planner = Planner {
-        request,
-        statement: &statement,
-        context,
-        settings,
-        scans: Scans::default(),
-    };
+    let (planner, query) = Planner::prepare(request, &statement, &[])?;
     planner.plan(query).await
+}
+
+/// Answers a SELECT from tables about the cluster; `tables` are those that it names, as far as they exist.
+///
+/// # Errors
+/// As [`plan`], and when it names a datasource too.
+pub async fn answer(request: &PlanRequest, tables: &[MetadataTable]) -> Result<MetadataAnswer, PlanError> {
+    let statement = statement::parse(&request.sql)?;
+    let (planner, query) = Planner::prepare(request, &statement, tables)?;
+    planner.answer(&query).await
+}
+
+/// The tables about the cluster that a statement names, by schema and name.
+///
+/// # Errors
+/// When the statement does not parse.
+pub fn referenced_metadata(sql: &str) -> Result<Vec<(String, String)>, PlanError> {
+    let statement = statement::parse(sql)?;
+    let named = table_references(statement.query())?;
+    let system = named.into_iter().filter(is_system_table);
+    Ok(system
+        .map(|table| {
+            (
+                table.schema().unwrap_or_default().to_owned(),
+                table.table().to_owned(),
+            )
+        })
+        .collect())
+}
+
+fn is_system_table(table: &TableReference) -> bool {
+    table
+        .schema()
+        .is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema))
 }
 
 /// Names of the datasources that a statement reads or writes.
@@ -127,12 +142,47 @@ fn clustered_name(expr: &sqlparser::ast::Expr) -> String {
 struct Planner<'a> {
     request: &'a PlanRequest,
     statement: &'a Statement,
+    /// Tables about the cluster that may be read; none for a query that stages run.
+    metadata: &'a [MetadataTable],
     context: Map<String, Value>,
     settings: Settings,
     scans: Scans,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    /// The planner of a statement, and its query with its parameters bound and rewritten.
+    fn prepare(
+        request: &'a PlanRequest,
+        statement: &'a Statement,
+        metadata: &'a [MetadataTable],
+    ) -> Result<(Self, Query), PlanError> {
+        let mut context = request.context.clone();
+        context.extend(statement.settings.iter().cloned());
+        let settings = Settings::parse(&context)?;
+
+        let mut query = statement.query().clone();
+        parameters::bind(&mut query, &request.parameters)?;
+        let zone = context.get("sqlTimeZone").and_then(Value::as_str);
+        let clock = rewrite::Clock {
+            statement_time_ms: request.statement_time_ms,
+            zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
+        };
+        rewrite::rewrite(&mut query, clock);
+        // The columns of a table have the names that were written, or there is an error.
+        if !matches!(statement.body, Body::Ingest(_)) {
+            rewrite::distinct_names(&mut query);
+        }
+        let planner = Planner {
+            request,
+            statement,
+            metadata,
+            context,
+            settings,
+            scans: Scans::default(),
+        };
+        Ok((planner, query))
+    }
+
     async fn plan(&self, query: Query) -> Result<Planned, PlanError> {
         self.check_tables(&query)?;
         let session = session::session(self.request, &self.settings, &self.scans, PLANNED_PARTITIONS)
@@ -164,6 +214,33 @@ impl Planner<'_> {
             planned.kind = StatementKind::Explain;
         }
         Ok(planned)
+    }
+
+    async fn answer(&self, query: &Query) -> Result<MetadataAnswer, PlanError> {
+        if !matches!(self.statement.body, Body::Select(_)) || self.statement.explain {
+            return Err(PlanError::invalid(
+                "Tables of sys and INFORMATION_SCHEMA can only be selected from",
+            ));
+        }
+        self.check_tables(query)?;
+        let refused = |error: DataFusionError| self.refused(&error);
+        let session = session::session(self.request, &self.settings, &self.scans, 1).map_err(refused)?;
+        metadata::register(&session, session::CATALOG, self.metadata).map_err(refused)?;
+        check::check(self.statement.query(), &self.statement.tokens, &|name| {
+            session.aggregate_functions().contains_key(name)
+        })?;
+        let logical = self.logical_plan(&session, query).await?;
+        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let physical = session.create_physical_plan(&logical).await.map_err(refused)?;
+        if self.scans.get(0).is_some() {
+            return Err(PlanError::not_planned(
+                "Tables of sys and INFORMATION_SCHEMA cannot be queried together with other tables",
+            ));
+        }
+        Ok(MetadataAnswer {
+            rows: metadata::rows(&session, physical).await.map_err(refused)?,
+            signature: outputs(&logical, &names),
+        })
     }
 
     async fn plan_select(&self, session: &SessionState, query: &Query) -> Result<Planned, PlanError> {
@@ -401,7 +478,11 @@ impl Planner<'_> {
     /// Every table that is read must be known.
     fn check_tables(&self, query: &Query) -> Result<(), PlanError> {
         for table in table_references(query)? {
-            if matches!(table.schema(), Some("sys" | "INFORMATION_SCHEMA")) {
+            if is_system_table(&table) && !self.metadata.is_empty() {
+                self.check_metadata_table(&table)?;
+                continue;
+            }
+            if is_system_table(&table) {
                 return Err(PlanError::invalid(format!(
                     "Cannot query table(s) [{}.{}] with SQL engine [msq-task]",
                     table.schema().unwrap_or_default(),
@@ -423,6 +504,23 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    fn check_metadata_table(&self, table: &TableReference) -> Result<(), PlanError> {
+        let schema = table.schema().unwrap_or_default();
+        let is_known = |known: &MetadataTable| known.schema == schema && known.name == table.table();
+        if self.metadata.iter().any(is_known) {
+            return Ok(());
+        }
+        let error = PlanError::invalid(format!("Object '{}' not found within '{schema}'", table.table()));
+        Err(match (self.locate(schema), self.locate(table.table())) {
+            (Some(start), Some(end)) => error.at(Place {
+                line: start.line,
+                column: start.column,
+                ..end
+            }),
+            _ => error,
+        })
     }
 
     fn resources(&self, query: &Query, target: Option<&str>) -> Result<Vec<ResourceAction>, PlanError> {

@@ -23,7 +23,7 @@ use crate::tables::{DatasourceTable, Scans};
 use crate::types::DruidTypes;
 
 /// Catalogue and schema of datasources; `SELECT … FROM druid.t` and `FROM t` mean the same.
-const CATALOG: &str = "sarsen";
+pub const CATALOG: &str = "sarsen";
 const SCHEMA: &str = "druid";
 
 /// A session that knows the request's tables and nothing else; scans are recorded in `scans`.

@@ -60,9 +60,13 @@ fn parse_field(field: &Value) -> Result<(String, Path), StorageError> {
             Path::of_keys(nodes.iter().map(String::as_str))
         }
         Some("jq") => {
-            return Err(StorageError::Spec(format!(
-                "flattenSpec: field [{name}] is of type jq, which this engine has not; use path"
-            )));
+            let expr = expr.ok_or_else(|| missing("expr"))?;
+            let path = Path::parse(&format!("${}", if expr == "." { "" } else { expr }));
+            path.ok().filter(|path| expr.starts_with('.') && path.is_definite).ok_or_else(|| {
+                StorageError::Spec(format!(
+                    "flattenSpec: field [{name}] of type jq: only paths such as .a.b[0] are supported, found [{expr}]"
+                ))
+            })?
         }
         Some(other) => {
             return Err(StorageError::Spec(format!(
@@ -324,17 +328,18 @@ mod tests {
             { "type": "root", "name": "renamed", "expr": "was" },
             { "type": "path", "name": "p", "expr": "$.a.b" },
             { "type": "tree", "name": "t", "nodes": ["a", "b"] },
+            { "type": "jq", "name": "j", "expr": ".a.b" },
         ] } });
         let flatten = Flatten::parse(&spec).unwrap();
         let row = json!({ "plain": 1, "was": 2, "a": { "b": 3 } });
         let found = |column: &str| flatten.path(column).unwrap().find(&row);
         assert_eq!(
-            ["plain", "renamed", "p", "t"].map(found),
-            [1, 2, 3, 3].map(|n| Some(json!(n)))
+            ["plain", "renamed", "p", "t", "j"].map(found),
+            [1, 2, 3, 3, 3].map(|n| Some(json!(n)))
         );
         assert_eq!(flatten.path("other"), None);
         for field in [
-            json!({ "type": "jq", "name": "j", "expr": ".a" }),
+            json!({ "type": "jq", "name": "j", "expr": ".a | length" }),
             json!({ "type": "nope", "name": "n", "expr": "a" }),
             json!({ "type": "path", "name": "p" }),
             json!({ "type": "tree", "name": "t", "nodes": [] }),
