@@ -81,7 +81,7 @@ async fn planned(
     let planned = plan(&plan_request).await.map_err(refused)?;
     authorise(&app.auth.options, identity, &planned)?;
     if endpoint == Endpoint::Sql
-        && let Some(operation) = written_by(planned.kind)
+        && let Some(operation) = written_by(&planned)
     {
         return Err(refused(PlanError::invalid(format!(
             "{operation} operations are not supported by requested SQL engine [native], consider using MSQ."
@@ -248,11 +248,16 @@ fn table(table: &v1::Table) -> TableSchema {
     }
 }
 
-fn written_by(kind: StatementKind) -> Option<&'static str> {
-    match kind {
+/// The operation of a statement that writes, or would if it were not to be explained.
+fn written_by(planned: &Planned) -> Option<&'static str> {
+    match planned.kind {
         StatementKind::Insert | StatementKind::Export => Some("INSERT"),
         StatementKind::Replace => Some("REPLACE"),
-        StatementKind::Select | StatementKind::Explain => None,
+        StatementKind::Select => None,
+        StatementKind::Explain => {
+            let explain = planned.explain.as_ref()?;
+            (explain.statement_type != "SELECT").then_some(explain.statement_type)
+        }
     }
 }
 

@@ -49,6 +49,22 @@ impl Checker<'_> {
         is_aggregate.then(|| place_of(expr, self.tokens)).flatten()
     }
 
+    /// A number that no type holds.
+    fn check_number(&self, expr: &Expr) -> Result<(), PlanError> {
+        let Expr::Value(value) = expr else { return Ok(()) };
+        let Value::Number(number, _) = &value.value else {
+            return Ok(());
+        };
+        if number.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Ok(());
+        }
+        let error = PlanError::invalid(format!("Numeric literal '{}' out of range", number.to_uppercase()));
+        Err(match place_of(expr, self.tokens) {
+            Some(place) => error.at(place),
+            None => error,
+        })
+    }
+
     fn ordinals(&self, exprs: &[&Expr], columns: usize) -> Result<(), PlanError> {
         for expr in exprs {
             let Expr::Value(value) = expr else { continue };
@@ -102,6 +118,9 @@ impl Visitor for Checker<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<PlanError> {
+        if let Err(error) = self.check_number(expr) {
+            return ControlFlow::Break(error);
+        }
         if let Some(place) = self.aggregate(expr) {
             if let Some(outer) = self.inside.first() {
                 let error = PlanError::invalid("Aggregate expressions cannot be nested");

@@ -38,6 +38,13 @@ async fn an_ordinal_names_a_column() {
 }
 
 #[tokio::test]
+async fn a_number_that_no_type_holds_is_placed() {
+    let error = refused("SELECT n, 1e400 FROM events").await;
+    assert_eq!(error.message, "Numeric literal '1E400' out of range (line [1], column [11])");
+    assert_eq!(place(&error), ["1", "11", "1", "15"]);
+}
+
+#[tokio::test]
 async fn operands_that_do_not_go_together_are_placed() {
     let error = refused("SELECT n,\n country + ARRAY[1] AS x FROM events").await;
     assert_eq!(place(&error), ["2", "2", "2", "19"], "{}", error.message);
