@@ -41,29 +41,55 @@ pub enum ConfigCommand {
 /// # Errors
 /// When the file cannot be read or holds a setting that no role has. Other mistakes end the process as clap does.
 pub fn parse(arguments: Vec<OsString>) -> Outcome<Cli> {
-    let file = named_file(&arguments).map(Settings::read).transpose()?;
+    let named = named_file(&arguments).filter(|_| !reads_the_file_itself(&arguments));
+    let file = named.map(Settings::read).transpose()?;
     let matches = matches(command(file.as_ref())?, file.as_ref(), arguments);
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
-/// What the arguments mean; a value that is none ends the process, with the place that it comes from.
-fn matches(command: Command, file: Option<&Settings>, arguments: Vec<OsString>) -> ArgMatches {
-    let role = arguments
+/// Whether the command is the one that tells what is wrong with a file, and so must not fail by it.
+fn reads_the_file_itself(arguments: &[OsString]) -> bool {
+    let mut arguments = arguments
         .iter()
         .skip(1)
         .map(|argument| argument.to_string_lossy());
-    let role = role
-        .filter(|argument| ROLES.contains(&argument.as_ref()))
-        .map(String::from)
-        .next();
-    command.try_get_matches_from(arguments).unwrap_or_else(|error| {
-        let setting = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-        let setting = setting.as_deref().and_then(|shown| shown.strip_prefix("--"));
-        let setting = setting.map(|shown| shown.split(' ').next().unwrap_or_default());
-        if let (Some(file), Some(role), Some(setting)) = (file, role, setting)
-            && file.of(&role, setting).is_some()
-        {
-            let path = file.path().display();
+    while let Some(argument) = arguments.next() {
+        match argument.as_ref() {
+            "--config" => drop(arguments.next()),
+            flag if flag.starts_with('-') => {}
+            command => return command == "doctor",
+        }
+    }
+    false
+}
+
+/// A command line that `file` completes; the first that is wrong with either, in words.
+///
+/// # Errors
+/// A file that cannot be read or holds what is no setting, and arguments or values that are none.
+pub fn complete(line: Vec<OsString>) -> Result<(Cli, ArgMatches, Option<Settings>), Incomplete> {
+    let file = named_file(&line).map(Settings::read).transpose();
+    let file = file.map_err(|error| Incomplete::File(error.to_string()))?;
+    let command = command(file.as_ref()).map_err(|error| Incomplete::File(error.to_string()))?;
+    let matches = try_matches(command, file.as_ref(), line);
+    let matches = matches.map_err(|(error, hint)| Incomplete::Arguments(error, hint))?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| Incomplete::Arguments(error, None))?;
+    Ok((cli, matches, file))
+}
+
+/// Why no settings came out.
+#[derive(Debug)]
+pub enum Incomplete {
+    File(String),
+    /// With the file that the value is from, if it is from one.
+    Arguments(clap::Error, Option<PathBuf>),
+}
+
+/// What the arguments mean; a value that is none ends the process, with the place that it comes from.
+fn matches(command: Command, file: Option<&Settings>, arguments: Vec<OsString>) -> ArgMatches {
+    try_matches(command, file, arguments).unwrap_or_else(|(error, path)| {
+        if let (Some(path), Some(setting)) = (path, setting_of(&error)) {
+            let path = path.display();
             crate::logging::complain(&format!(
                 "sarsen: `{setting}` is set in the configuration file {path}"
             ));
@@ -72,9 +98,52 @@ fn matches(command: Command, file: Option<&Settings>, arguments: Vec<OsString>) 
     })
 }
 
+/// What the arguments mean; with an error, the file that its value is from.
+fn try_matches(
+    command: Command,
+    file: Option<&Settings>,
+    arguments: Vec<OsString>,
+) -> Result<ArgMatches, (clap::Error, Option<PathBuf>)> {
+    let role = arguments
+        .iter()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy());
+    let role = role
+        .filter(|argument| ROLES.contains(&argument.as_ref()))
+        .map(String::from)
+        .next();
+    command.try_get_matches_from(arguments).map_err(|error| {
+        let of_file = match (file, role, setting_of(&error)) {
+            (Some(file), Some(role), Some(setting)) => {
+                file.of(&role, &setting).map(|_| file.path().to_owned())
+            }
+            _ => None,
+        };
+        (error, of_file)
+    })
+}
+
+/// The setting that an error is about.
+pub fn setting_of(error: &clap::Error) -> Option<String> {
+    let shown = error.get(ContextKind::InvalidArg)?.to_string();
+    let setting = shown.strip_prefix("--")?;
+    Some(setting.split(' ').next().unwrap_or_default().to_owned())
+}
+
 /// Says which variables look like settings and are none. They are not refused: where services are announced in the
 /// environment, as Kubernetes does, names of others begin like ours.
 pub fn warn_of_unknown_variables() {
+    for (variable, nearest) in unknown_variables() {
+        tracing::warn!(
+            variable,
+            nearest,
+            "no setting is read from this environment variable"
+        );
+    }
+}
+
+/// Variables that look like settings and are none, each with the nearest that is one.
+pub fn unknown_variables() -> Vec<(String, String)> {
     let command = Cli::command();
     let roles = ROLES.into_iter().filter_map(|role| command.find_subcommand(role));
     let known = roles
@@ -84,15 +153,12 @@ pub fn warn_of_unknown_variables() {
     let unknown = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let unknown =
         unknown.filter(|name| name.starts_with("SARSEN_") && name != FILE_VARIABLE && !known.contains(name));
-    for variable in unknown {
-        if let Some(nearest) = file::nearest(&variable, known.iter().cloned(), 0.93) {
-            tracing::warn!(
-                variable,
-                nearest,
-                "no setting is read from this environment variable"
-            );
-        }
-    }
+    unknown
+        .filter_map(|variable| {
+            let nearest = file::nearest(&variable, known.iter().cloned(), 0.93)?;
+            Some((variable, nearest))
+        })
+        .collect()
 }
 
 /// # Errors

@@ -4,6 +4,7 @@ mod ca;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod hide;
 mod logging;
 mod metadata;
@@ -52,6 +53,8 @@ enum Command {
     Ca(ca::Options),
     /// Starts a standalone, ingests TPC-H data (or a file of yours) and queries it.
     Demo(demo::Options),
+    /// Checks whether a role could run here with its settings, and says what to do where it could not.
+    Doctor(doctor::Options),
     /// Succeeds when a URL answers with success: for probes.
     Probe(probe::Options),
     /// Shows settings and where they come from.
@@ -71,7 +74,7 @@ struct Role<O: clap::Args> {
 fn main() -> ExitCode {
     hide::secrets();
     match config::parse(std::env::args_os().collect()).and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             logging::complain(&format!("sarsen: {error}"));
             ExitCode::FAILURE
@@ -79,8 +82,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Outcome {
-    match cli.command {
+fn run(cli: Cli) -> Outcome<ExitCode> {
+    let done = match cli.command {
         Command::Standalone(role) => roles::serve("sarsen-standalone", role, standalone::run),
         Command::Overlord(role) => roles::serve("sarsen-overlord", role, |options, shutdown| async {
             let network = roles::network(&options.tls)?;
@@ -103,9 +106,11 @@ fn run(cli: Cli) -> Outcome {
         Command::Metadata(options) => metadata::run(&options),
         Command::Ca(options) => ca::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Doctor(options) => return doctor::run(cli.config.as_deref(), &options),
         Command::Probe(options) => probe::run(&options),
         Command::Config(command) => config::run(cli.config.as_deref(), &command),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What ends a command with exit code 1.

@@ -58,6 +58,17 @@ pub struct Options {
     pub objects: ObjectSettings,
 }
 
+impl Options {
+    /// A worker that has all the memory, as the only one has.
+    pub fn one_worker(&self) -> sarsen_worker::Options {
+        let alone = Options {
+            workers: 1,
+            ..self.clone()
+        };
+        worker(&alone, &[], &[], 0)
+    }
+}
+
 const OVERLORD: &str = "inproc://overlord";
 
 /// Runs all roles until `shutdown`.

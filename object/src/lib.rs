@@ -2,7 +2,7 @@
 //!
 //! [`location`] reads URLs, [`settings`] holds a process's flags, [`access`] what one source or destination sets instead;
 //! [`stores`] opens buckets with them. [`write`] uploads, [`list`] lists in pages, [`uploads`] finds multipart uploads
-//! that nobody will complete, [`credentials`] are those of AWS that `object_store` does not know.
+//! that nobody will complete, [`probe`] finds out whether a prefix can be used, [`credentials`] are those of AWS that `object_store` does not know.
 //!
 //! Deliberately absent: what is stored, and Arrow.
 
@@ -14,6 +14,7 @@ mod error;
 mod google;
 pub mod list;
 pub mod location;
+pub mod probe;
 mod s3;
 pub mod settings;
 pub mod stores;

@@ -67,7 +67,7 @@ impl Location {
         object_store::path::Path::parse(&self.key).map_err(|error| self.malformed(&error.to_string()))
     }
 
-    fn malformed(&self, reason: &str) -> ObjectError {
+    pub(crate) fn malformed(&self, reason: &str) -> ObjectError {
         ObjectError::Url {
             url: self.to_string(),
             reason: reason.to_owned(),

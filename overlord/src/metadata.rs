@@ -7,6 +7,7 @@ mod allocate;
 mod carry;
 mod catalog;
 mod connect;
+mod inspect;
 mod portable;
 mod publish;
 mod retry;
@@ -27,6 +28,7 @@ use retry::retried;
 
 pub use allocate::AllocationMode;
 pub use connect::MetadataUrl;
+pub use inspect::{Inspection, inspect};
 pub use portable::{Counts, backup, portable_tables, restore};
 pub use publish::{Publication, Published};
 pub use tasks::{EndedFilter, OpenTask, TaskEnd, TaskRow};

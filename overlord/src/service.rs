@@ -217,6 +217,10 @@ impl OverlordRpc for Service {
         Ok(Response::new(self.0.list_nodes()))
     }
 
+    async fn introduce(&self, _: Request<v1::Empty>) -> Answer<v1::Introduction> {
+        Ok(Response::new(self.0.introduce()))
+    }
+
     async fn submit_task(&self, request: Request<v1::SubmitTaskRequest>) -> Answer<v1::SubmitTaskReply> {
         Ok(Response::new(
             self.0

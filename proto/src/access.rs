@@ -22,6 +22,7 @@ fn callers(path: &str) -> &'static [Role] {
     };
     match (service, method) {
         ("sarsen.v1.Overlord", "Heartbeat" | "Goodbye") => &[Controller, Worker, Gateway],
+        ("sarsen.v1.Overlord", "Introduce") => &[Overlord, Controller, Worker, Gateway],
         ("sarsen.v1.Overlord", "ListNodes" | "GetCatalog" | "ListSegments") => &[Gateway, Controller],
         (
             "sarsen.v1.Overlord",

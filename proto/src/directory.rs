@@ -105,6 +105,17 @@ impl Directory {
         Client::connect(&self.endpoints, Some(options)).await
     }
 
+    /// Where etcd is, as `http[s]://HOST:PORT`.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Files of an `etcds://` address: the CA, the certificate and its key.
+    pub fn tls_files(&self) -> Option<[Option<&str>; 3]> {
+        let tls = self.tls.as_ref()?;
+        Some([tls.ca.as_deref(), tls.cert.as_deref(), tls.key.as_deref()])
+    }
+
     /// Name of the election of the Overlord that leads.
     pub fn election(&self) -> String {
         format!("/{}/overlord", self.prefix)

@@ -26,5 +26,5 @@ pub mod storage_fault;
 mod task;
 pub mod ticket;
 
-pub use options::{MemorySize, Options};
+pub use options::{MemorySize, Options, available_memory};
 pub use service::{Started, WorkerError, run, start};

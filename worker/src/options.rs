@@ -125,7 +125,7 @@ impl FromStr for MemorySize {
 }
 
 /// Bytes that the container or the machine allows.
-fn available_memory() -> u64 {
+pub fn available_memory() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let limits = [
         "/sys/fs/cgroup/memory.max",

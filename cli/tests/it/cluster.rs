@@ -294,6 +294,13 @@ impl Cluster {
         }
     }
 
+    /// What other roles are given as `--overlord`.
+    pub fn overlord_address(&self) -> String {
+        let arguments = self.commands.iter().flat_map(|(_, arguments)| arguments);
+        let mut arguments = arguments.skip_while(|argument| *argument != "--overlord");
+        arguments.nth(1).unwrap().clone()
+    }
+
     /// Starts a process again that was killed, with the same arguments.
     pub fn restart(&self, name: &str) -> Process {
         self.restart_with(name, &[])

@@ -13,6 +13,7 @@ mod concurrency;
 mod configuration;
 mod connections;
 mod depth;
+mod doctor;
 mod export;
 mod figures;
 mod http_source;

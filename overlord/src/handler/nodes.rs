@@ -9,6 +9,7 @@ use crate::error::RequestError;
 use crate::ids::NodeId;
 use crate::overlord::Overlord;
 use crate::queue;
+use crate::time::now_ms;
 
 impl Overlord {
     pub(crate) fn heartbeat(
@@ -70,6 +71,22 @@ impl Overlord {
     pub(crate) fn list_nodes(&self) -> v1::NodeList {
         v1::NodeList {
             nodes: self.state().members.all(),
+        }
+    }
+
+    /// Who this is, and its time.
+    pub(crate) fn introduce(&self) -> v1::Introduction {
+        let nodes = self.state().members.all();
+        let count = |role: v1::Role| {
+            let of_role = nodes.iter().filter(|node| node.role() == role).count();
+            u32::try_from(of_role).unwrap_or(u32::MAX)
+        };
+        v1::Introduction {
+            overlord_id: self.id.clone(),
+            version: self.network.version().to_string(),
+            time_ms: now_ms(),
+            controllers: count(v1::Role::Controller),
+            workers: count(v1::Role::Worker),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sarsen_kernel::secret::Secret;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 
 use crate::options::METADATA_CONNECTIONS;
 
@@ -119,8 +119,33 @@ impl Store {
     }
 }
 
-/// Connections are files of this machine: they do not go bad, and testing them costs latency.
-async fn sqlite(path: &Path, mode: &str, connections: u32) -> Result<AnyPool, StoreError> {
+/// One connection to a store that is there, by which nothing is changed. A file that nobody has open is read as it is, so
+/// that no file beside it is made and no lock is taken.
+///
+/// # Errors
+/// When it cannot be reached, at once.
+pub(super) async fn look_at(url: &MetadataUrl) -> Result<(Dialect, AnyConnection), StoreError> {
+    sqlx::any::install_default_drivers();
+    match url {
+        MetadataUrl::Sqlite(path) => {
+            let mut log = path.as_os_str().to_owned();
+            log.push("-wal");
+            let mode = match Path::new(&log).try_exists()? {
+                true => "ro",
+                false => "ro&immutable=1",
+            };
+            let connection = AnyConnection::connect(sqlite_url(path, mode)?.as_str()).await?;
+            Ok((Dialect::Sqlite, connection))
+        }
+        MetadataUrl::Postgres(url) => {
+            let connection = AnyConnection::connect(url.expose()).await?;
+            Ok((Dialect::Postgres, connection))
+        }
+    }
+}
+
+/// A file as the driver names it, opened in a mode.
+fn sqlite_url(path: &Path, mode: &str) -> Result<url::Url, StoreError> {
     let mut url = url::Url::parse("sqlite:///").map_err(|error| StoreError::Malformed {
         what: "path of the metadata store",
         reason: error.to_string(),
@@ -128,6 +153,12 @@ async fn sqlite(path: &Path, mode: &str, connections: u32) -> Result<AnyPool, St
     let path = std::path::absolute(path)?;
     url.set_path(&path.to_string_lossy());
     url.set_query(Some(&format!("mode={mode}")));
+    Ok(url)
+}
+
+/// Connections are files of this machine: they do not go bad, and testing them costs latency.
+async fn sqlite(path: &Path, mode: &str, connections: u32) -> Result<AnyPool, StoreError> {
+    let url = sqlite_url(path, mode)?;
     let pragmas = match mode {
         "ro" => "PRAGMA busy_timeout = 10000",
         _ => "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",

@@ -58,6 +58,22 @@ pub(super) async fn version(connection: &mut AnyConnection) -> Result<i64, Store
     Ok(version.fetch_one(connection).await?)
 }
 
+/// The number of a store's schema, if this version may use it.
+///
+/// # Errors
+/// [`StoreError::TooNew`] when it says that it needs a later version.
+pub(super) async fn usable(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let (found, known) = (version(connection).await?, known());
+    if found > known {
+        let least = sqlx::query_scalar("SELECT least FROM schema_compatibility").fetch_optional(connection);
+        let least: i64 = least.await?.unwrap_or(found);
+        if known < least {
+            return Err(StoreError::TooNew { found, known, least });
+        }
+    }
+    Ok(found)
+}
+
 /// Users, roles and tokens: one row with a `SecurityState` message, or none before there are any.
 const SECURITY: &str = "
 CREATE TABLE security (
@@ -72,13 +88,8 @@ pub(super) async fn bring_up_to_date(pool: &AnyPool, dialect: Dialect) -> Result
     let mut tx = begin_write(pool, dialect).await?;
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .await?;
-    let (found, known) = (version(&mut tx).await?, known());
+    let (found, known) = (usable(&mut tx).await?, known());
     if found > known {
-        let least = sqlx::query_scalar("SELECT least FROM schema_compatibility").fetch_optional(&mut *tx);
-        let least: i64 = least.await?.unwrap_or(found);
-        if known < least {
-            return Err(StoreError::TooNew { found, known, least });
-        }
         tracing::info!(
             found,
             known,
