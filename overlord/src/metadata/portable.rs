@@ -180,10 +180,12 @@ fn broken(reason: impl std::fmt::Display) -> StoreError {
 pub async fn backup(url: &MetadataUrl, out: &mut impl Write) -> Result<Counts, StoreError> {
     let store = Store::read_only(url).await?;
     let mut snapshot = store.reader.begin_with(store.dialect.begin_snapshot()).await?;
-    let schema = schema::version(&mut snapshot).await?;
-    if schema != schema::known() {
+    let found = schema::usable(&mut snapshot).await?;
+    // Of a later version's schema it holds what this one knows.
+    let schema = found.min(schema::known());
+    if !schema::is_portable(schema) {
         return Err(StoreError::OtherSchema {
-            found: schema,
+            found,
             known: schema::known(),
         });
     }
@@ -220,11 +222,10 @@ async fn write_table(
     table: &Table,
     out: &mut impl Write,
 ) -> Result<u64, StoreError> {
-    let column = |(name, kind): &(&str, Kind)| match (*name, kind) {
-        ("end", _) => "\"end\"".to_owned(),
+    let column = |(name, kind): &(&str, Kind)| match kind {
         // The driver that serves both databases does not read SQLite's booleans.
-        (name, Flag) => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
-        (name, _) => name.to_owned(),
+        Flag => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
+        _ => quoted(name),
     };
     let columns: Vec<String> = table.columns.iter().map(column).collect();
     let sql = format!(
@@ -247,6 +248,14 @@ async fn write_table(
         count += 1;
     }
     Ok(count)
+}
+
+/// A column's name in a statement.
+fn quoted(name: &str) -> String {
+    match name {
+        "end" => "\"end\"".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 fn read(row: &AnyRow, table: &Table) -> Result<Map<String, Value>, StoreError> {
@@ -286,7 +295,7 @@ pub async fn restore(url: &MetadataUrl, input: impl BufRead) -> Result<Counts, S
     else {
         return Err(broken("it does not begin with a header"));
     };
-    if format != FORMAT || schema != schema::known() {
+    if format != FORMAT || !schema::is_portable(schema) {
         return Err(StoreError::OtherSchema {
             found: schema,
             known: schema::known(),
@@ -375,10 +384,12 @@ impl Batch {
         let Some(table) = self.table.filter(|_| !rows.is_empty()) else {
             return Ok(());
         };
-        // Columns stand in the order in which the tables were made.
+        // A later version may have added columns.
+        let columns: Vec<String> = table.columns.iter().map(|(name, _)| quoted(name)).collect();
         let sql = format!(
-            "INSERT INTO {} VALUES {}",
+            "INSERT INTO {} ({}) VALUES {}",
             table.name,
+            columns.join(", "),
             rows_of(rows.len(), table.columns.len())
         );
         let mut query = sqlx::query(&sql);

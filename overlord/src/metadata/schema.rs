@@ -74,6 +74,11 @@ pub(super) async fn usable(connection: &mut AnyConnection) -> Result<i64, StoreE
     Ok(found)
 }
 
+/// Whether a backup of a schema holds what this version needs: of one that it may use, and that may use what this one makes.
+pub(super) fn is_portable(schema: i64) -> bool {
+    (LEAST_COMPATIBLE..=known()).contains(&schema)
+}
+
 /// Users, roles and tokens: one row with a `SecurityState` message, or none before there are any.
 const SECURITY: &str = "
 CREATE TABLE security (

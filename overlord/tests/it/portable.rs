@@ -99,6 +99,54 @@ on_every_store! {
 }
 
 #[tokio::test]
+async fn a_backup_is_taken_of_every_schema_that_goes_together_with_this_one() {
+    use sqlx::Connection;
+    let place = Place::sqlite();
+    let store = leading(&place).await;
+    fill(&store, &place).await;
+    drop(store);
+    let MetadataUrl::Sqlite(path) = &place.url else {
+        panic!()
+    };
+    let mut connection = sqlx::AnyConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    let mut change = async |sql: &str| {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    };
+    // As a store of the release before, and of the one after, which added something.
+    for (number, sql) in [
+        (
+            4,
+            "DROP TABLE schema_compatibility; DELETE FROM schema_version WHERE version > 4",
+        ),
+        (
+            6,
+            "CREATE TABLE schema_compatibility (one INTEGER PRIMARY KEY, least BIGINT NOT NULL); \
+             INSERT INTO schema_compatibility VALUES (1, 5); INSERT INTO schema_version VALUES (5), (6); \
+             ALTER TABLE publishes ADD COLUMN later TEXT",
+        ),
+    ] {
+        change(sql).await;
+        let taken = text(&place.url).await;
+        let target = Place::sqlite();
+        restore(&target.url, taken.as_bytes()).await.unwrap();
+        let restored = leading(&target).await;
+        assert_eq!(
+            restored.security().await.unwrap().users[0].name,
+            "ann",
+            "{number}"
+        );
+    }
+    change("UPDATE schema_compatibility SET least = 6").await;
+    let refused = backup(&place.url, &mut Vec::new()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooNew { .. }), "{refused}");
+    change("DROP TABLE schema_compatibility; DELETE FROM schema_version WHERE version > 3").await;
+    let refused = backup(&place.url, &mut Vec::new()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OtherSchema { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn a_backup_holds_every_table() {
     use sqlx::{Connection, Row};
     let place = Place::sqlite();
