@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> Outcome {
         metadata: None,
         metadata_connections: sarsen_overlord::METADATA_CONNECTIONS,
         quotas: sarsen_overlord::Quotas::default(),
+        retention: Default::default(),
         http: Default::default(),
         security: Default::default(),
         export_allow: Vec::new(),

@@ -48,6 +48,8 @@ pub struct Options {
     #[command(flatten)]
     pub quotas: sarsen_overlord::Quotas,
     #[command(flatten)]
+    pub retention: sarsen_overlord::Retention,
+    #[command(flatten)]
     pub http: sarsen_gateway::HttpOptions,
     #[command(flatten)]
     pub security: sarsen_overlord::SecurityOptions,
@@ -133,6 +135,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         labels: Default::default(),
         leader: None,
         quotas: options.quotas,
+        retention: options.retention,
         metadata_connections: options.metadata_connections,
         tls: TlsOptions::default(),
         security: options.security.clone(),
@@ -162,7 +165,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Outcome<Sta
         drain_seconds: 5,
         extern_allow: allow.clone(),
         memory_limit: None,
-        deep_storage: None,
+        deep_storage: Some(options.one_worker().deep_storage()),
         spill_dir: None,
         tls: TlsOptions::default(),
         http: options.http.clone(),

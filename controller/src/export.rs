@@ -1,4 +1,5 @@
-//! An export's part that is the controller's: nothing may be there before, and all files come into place together.
+//! An export's part that is the controller's: nothing may be there before, and all files come into place together. Pages of
+//! durable results are such files too.
 
 use std::sync::Arc;
 
@@ -6,11 +7,13 @@ use sarsen_engine::export_sink::{ExportSinkOptions, empty_file};
 use sarsen_engine::runtime::reading_context;
 use sarsen_engine::{ExportSinkExec, fragment};
 use sarsen_kernel::fault::Fault;
-use sarsen_kernel::query::{ExportTarget, QueryKind, StageDefinition};
+use sarsen_kernel::query::{ExportTarget, QueryDefinition, QueryKind, StageDefinition};
+use sarsen_kernel::report::ResultPage;
 use sarsen_planner::Planned;
 use sarsen_storage::StorageError;
 use sarsen_storage::export::{StagedFile, Writing, file_name};
 
+use crate::results::{REPORT_ROWS, Results, first_rows};
 use crate::task::TaskEnvironment;
 
 /// Makes sure that an export's destination may be written to and is empty; other queries have none.
@@ -23,7 +26,7 @@ pub async fn prepare(
     query_id: &str,
     resumed: bool,
 ) -> Result<(), Fault> {
-    let QueryKind::Export(target) = &planned.definition.kind else {
+    let (QueryKind::Export(target) | QueryKind::DurableSelect(target)) = &planned.definition.kind else {
         return Ok(());
     };
     let destination = environment
@@ -31,7 +34,7 @@ pub async fn prepare(
         .open(target)
         .map_err(|error| not_allowed(&error))?;
     destination
-        .prepare(query_id, resumed)
+        .prepare(&target.file_id(query_id), resumed)
         .await
         .map_err(|error| failed(&error))
 }
@@ -40,6 +43,35 @@ pub async fn prepare(
 #[derive(Debug, Clone)]
 pub struct Exported {
     pub files: Vec<StagedFile>,
+    /// The first rows, where the files are pages of results.
+    pub results: Results,
+}
+
+impl Exported {
+    /// The files as pages of results; none of an export's.
+    pub fn pages(&self) -> Vec<ResultPage> {
+        let pages = self.files.iter().filter(|file| file.target.is_results());
+        pages
+            .map(|file| ResultPage {
+                path: page_path(file),
+                rows: file.rows,
+                bytes: file.bytes,
+            })
+            .collect()
+    }
+}
+
+/// Below deep storage.
+fn page_path(file: &StagedFile) -> String {
+    format!("{}/{}", folder(&file.target), file.name)
+}
+
+fn folder(target: &ExportTarget) -> &str {
+    target
+        .arguments
+        .get("folder")
+        .map(String::as_str)
+        .unwrap_or_default()
 }
 
 /// Puts the files in place. An export without rows has one file all the same, unless columns name its folders.
@@ -49,22 +81,24 @@ pub struct Exported {
 pub async fn publish(
     environment: &TaskEnvironment,
     target: &ExportTarget,
-    stage: Option<&StageDefinition>,
-    query_id: &str,
+    query: &QueryDefinition,
     mut files: Vec<StagedFile>,
 ) -> Result<Exported, Fault> {
+    let query_id = &target.file_id(&query.query_id.0);
     let destination = environment
         .exports
         .open(target)
         .map_err(|error| not_allowed(&error))?;
     if files.is_empty()
         && target.partition_columns.is_empty()
-        && let Some(stage) = stage
+        && !target.is_results()
+        && let Some(stage) = query.final_stage()
     {
         files.push(empty(environment, target, stage, query_id).await?);
     }
     // As they are numbered, not as workers came.
-    files.sort_by(|left, right| (left.partition, &left.name).cmp(&(right.partition, &right.name)));
+    let place = |file: &StagedFile| (file.partition, file.name.len(), file.name.clone());
+    files.sort_by_cached_key(place);
     destination
         .commit(query_id, &files)
         .await
@@ -74,7 +108,22 @@ pub async fn publish(
         destination = destination.base_path(),
         "exported"
     );
-    Ok(Exported { files })
+    let mut exported = Exported {
+        files,
+        results: Results::default(),
+    };
+    if target.is_results() {
+        let pages = exported.pages();
+        let first = first_rows(
+            &environment.deep_storage,
+            &pages,
+            &query.result_signature,
+            REPORT_ROWS,
+        )
+        .await;
+        exported.results = first.map_err(|message| Fault::UnknownError { message })?;
+    }
+    Ok(exported)
 }
 
 async fn empty(
@@ -127,6 +176,13 @@ pub async fn clean_up(
     told: &[StagedFile],
     placed: Option<&Exported>,
 ) {
+    if target.is_results() && placed.is_none() {
+        if let Err(error) = environment.deep_storage.delete_folder(folder(target)).await {
+            tracing::warn!(%error, "results of a query that failed stay until the Overlord's next look");
+        }
+        return;
+    }
+    let query_id = &target.file_id(query_id);
     let destination = match environment.exports.open(target) {
         Ok(destination) => destination,
         // Then nothing was begun there.

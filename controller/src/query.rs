@@ -92,7 +92,7 @@ impl<'a> Query<'a> {
         let (target, export) = match &prepared.planned.definition.kind {
             QueryKind::Select => (None, None),
             QueryKind::Ingest(target) => (Some(target.clone()), None),
-            QueryKind::Export(target) => (None, Some(target.clone())),
+            QueryKind::Export(target) | QueryKind::DurableSelect(target) => (None, Some(target.clone())),
         };
         let assigned = |assignment: v1::WorkerAssignment| {
             let node = assignment.node?;
@@ -532,12 +532,10 @@ impl<'a> Query<'a> {
             .flatten()
             .cloned()
             .collect();
-        let stage = self.kernel.query().final_stage().cloned();
+        let query = self.kernel.query().clone();
         let environment = Arc::clone(&self.environment);
-        let query_id = self.task.spec.query_id.clone();
         self.aside.spawn(async move {
-            let exported = export::publish(&environment, &target, stage.as_ref(), &query_id, files).await;
-            Aside::Exported(exported)
+            Aside::Exported(export::publish(&environment, &target, &query, files).await)
         });
     }
 
@@ -588,7 +586,9 @@ impl<'a> Query<'a> {
                 }
                 self.event(ControllerEvent::Published).await;
             }
-            Aside::Exported(Ok(exported)) => {
+            Aside::Exported(Ok(mut exported)) => {
+                self.state.pages = exported.pages();
+                self.results = std::mem::take(&mut exported.results);
                 self.exported = Some(exported);
                 self.event(ControllerEvent::Published).await;
             }

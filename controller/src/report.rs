@@ -83,6 +83,7 @@ pub fn report(state: &QueryState, kernel: &ControllerKernel, now: Millis, ending
             .then(|| shard_spec(query))
             .flatten(),
         segment_load: state.segment_load,
+        pages: state.pages.clone(),
         ..base
     }
 }
@@ -199,7 +200,7 @@ fn will_have_segments(state: &QueryState, kernel: &ControllerKernel) -> bool {
 
 fn shard_spec(query: &QueryDefinition) -> Option<ShardSpecReport> {
     match &query.kind {
-        QueryKind::Select | QueryKind::Export(_) => None,
+        QueryKind::Select | QueryKind::Export(_) | QueryKind::DurableSelect(_) => None,
         QueryKind::Ingest(target) => Some(ShardSpecReport {
             kind: if target.shard_columns.is_empty() {
                 "numbered"

@@ -13,8 +13,10 @@ use sarsen_engine::runtime::reading_context;
 use sarsen_engine::{ShuffleReadExec, fragment};
 use sarsen_kernel::ids::{PartitionNumber, WorkOrderId};
 use sarsen_kernel::query::{ColumnDescriptor, StageDefinition};
+use sarsen_kernel::report::ResultPage;
 use sarsen_kernel::work_order::Producer;
 use sarsen_proto::transport::Network;
+use sarsen_storage::results;
 use sarsen_storage::segment::DeepStorage;
 use sarsen_worker::inputs::{Consumer, StageReader};
 use sarsen_worker::pull::{OutputUnavailable, PullCounters, Puller};
@@ -138,6 +140,56 @@ pub async fn read(request: ReadRequest) -> Result<Results, ReadError> {
     }
     let ipc = writer.into_inner().map_err(DataFusionError::from)?;
     Ok(Results { ipc, truncated })
+}
+
+/// The first rows of pages, as a report shows them.
+///
+/// # Errors
+/// When a page cannot be read.
+pub async fn first_rows(
+    deep_storage: &DeepStorage,
+    pages: &[ResultPage],
+    signature: &[ColumnDescriptor],
+    most: usize,
+) -> Result<Results, String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let mut writer: Option<(StreamWriter<Vec<u8>>, SchemaRef)> = None;
+    let mut left = most;
+    for page in pages {
+        if left == 0 {
+            break;
+        }
+        let rows = results::page(deep_storage, &page.path).await;
+        let rows = rows.map_err(|error| words(&error))?;
+        let mut rows = rows.ok_or_else(|| format!("[{}] was not there after it was written", page.path))?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|error| words(&error))?;
+            let batch = batch.slice(0, left.min(batch.num_rows()));
+            left -= batch.num_rows();
+            let (writer, shown) = match &mut writer {
+                Some(open) => open,
+                none => {
+                    let shown = result_schema(&batch.schema(), signature);
+                    let open = StreamWriter::try_new(Vec::new(), &shown).map_err(|error| words(&error))?;
+                    none.insert((open, shown))
+                }
+            };
+            let batch = renamed(&batch, shown).map_err(|error| words(&error))?;
+            writer.write(&batch).map_err(|error| words(&error))?;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    let ipc = match writer {
+        Some((writer, _)) => writer.into_inner().map_err(|error| words(&error))?,
+        None => Vec::new(),
+    };
+    let rows: u64 = pages.iter().map(|page| page.rows).sum();
+    Ok(Results {
+        ipc,
+        truncated: rows > most as u64,
+    })
 }
 
 /// The columns under the names that the user gave them, which need not differ from each other.

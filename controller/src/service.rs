@@ -57,14 +57,15 @@ pub async fn start(
     let (bound, binding) = network.bind(&options.grpc_addr).await.map_err(bind)?;
     let address = advertised(options.advertise.as_deref(), &bound).map_err(bind)?;
     let stores = Stores::new(options.objects.clone());
+    let deep_storage = DeepStorage::open(&options.deep_storage(), &stores)?;
     let environment = Arc::new(TaskEnvironment {
         network: network.clone(),
         overlord: options.overlord.clone(),
         address: address.clone(),
         sources: Arc::new(SourceContext::new(&options.extern_allow)?.with_stores(stores.clone())),
         extern_allow: options.extern_allow.clone(),
-        deep_storage: DeepStorage::open(&options.deep_storage(), &stores)?,
-        exports: Exports::new(&options.export_allow, stores),
+        exports: Exports::new(&options.export_allow, stores).with_results(deep_storage.clone()),
+        deep_storage,
     });
     let service = ControllerService {
         environment,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sarsen_kernel::counters::CounterSnapshot;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
-use sarsen_kernel::report::SegmentLoadReport;
+use sarsen_kernel::report::{ResultPage, SegmentLoadReport};
 use sarsen_proto::v1;
 use sarsen_storage::export::StagedFile;
 
@@ -40,6 +40,8 @@ pub struct QueryState {
     pub files: BTreeMap<WorkOrderId, Vec<StagedFile>>,
     pub published_segments: Option<u64>,
     pub segment_load: Option<SegmentLoadReport>,
+    /// Of durable results.
+    pub pages: Vec<ResultPage>,
 }
 
 impl QueryState {

@@ -35,6 +35,9 @@ pub struct ExportSinkOptions {
     pub columns: Vec<ColumnDescriptor>,
     /// Positions of the columns that name folders; they stand in no file.
     pub folder_columns: Vec<usize>,
+    /// Rows at which another file is begun; `None` where partitions are cut as files are to be.
+    #[serde(default)]
+    pub rows_per_file: Option<u64>,
 }
 
 impl ExportSinkOptions {
@@ -197,7 +200,7 @@ impl ExecutionPlan for ExportSinkExec {
             schema: self.options.file_schema(&self.child.schema())?,
             options: Arc::clone(&self.options),
             writing: Writing {
-                query_id: sink.query_id.clone(),
+                query_id: self.options.target.file_id(&sink.query_id),
                 worker: sink.worker,
                 attempt: sink.unique.clone(),
             },
@@ -253,15 +256,26 @@ impl PartitionWriter {
     ) -> Result<()> {
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            for start in (0..batch.num_rows()).step_by(STEP_ROWS) {
-                let piece = batch.slice(start, STEP_ROWS.min(batch.num_rows() - start));
-                self.step(&piece, done).await?;
+            let mut start = 0;
+            while start < batch.num_rows() {
+                let rows = STEP_ROWS.min(batch.num_rows() - start).min(self.room());
+                self.step(&batch.slice(start, rows), done).await?;
+                start += rows;
             }
         }
         if let Some(open) = self.open.take() {
             done.push(open.finish().await?);
         }
         Ok(())
+    }
+
+    /// Rows that the open file may still take; of one that is still to be begun, all that it may.
+    fn room(&self) -> usize {
+        let Some(most) = self.options.rows_per_file else {
+            return usize::MAX;
+        };
+        let written = self.open.as_ref().map_or(0, FileEncoder::rows);
+        usize::try_from(most.saturating_sub(written).max(1)).unwrap_or(usize::MAX)
     }
 
     async fn step(&mut self, batch: &RecordBatch, done: &mut Vec<StagedFile>) -> Result<()> {
@@ -279,12 +293,13 @@ impl PartitionWriter {
         self.sink
             .rows_written
             .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        if self
-            .options
+        let options = &self.options;
+        let is_full = options
             .target
             .bytes_per_file
             .is_some_and(|most| open.bytes() >= most)
-        {
+            || options.rows_per_file.is_some_and(|most| open.rows() >= most);
+        if is_full {
             done.push(open.finish().await?);
         } else {
             self.open = Some(open);

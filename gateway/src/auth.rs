@@ -1,20 +1,24 @@
 //! Who asks, and what they may: authentication and authorisation of the HTTP API (Druid: druid-basic-security).
 //!
-//! [`guard`] stands before every route. What users there are is the Overlord's to know; [`directory`] keeps a copy for a
+//! [`guard`] stands before every route, and tells the audit log of what is refused ([`refusals`]). What users there are is the Overlord's to know; [`directory`] keeps a copy for a
 //! second. [`identity`] answers what somebody may do, [`rules`] what a route needs.
 
 mod credentials;
 mod directory;
 mod groups;
 mod identity;
+mod refusals;
 mod rules;
 
+use std::time::Instant;
+
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use sarsen_kernel::secret::Secret;
+use sarsen_proto::v1;
 
 use crate::error::ApiError;
 use crate::listener::Peer;
@@ -24,6 +28,7 @@ use crate::service::App;
 pub use credentials::{hash_password, new_token};
 pub use directory::{Directory, pattern};
 pub use identity::{Access, Identity, Resource};
+pub use refusals::Refusals;
 use rules::{Need, need};
 
 /// How the gateway knows its users.
@@ -33,6 +38,7 @@ pub struct Auth {
     pub directory: Directory,
     checked: credentials::Checked,
     pub options: HttpOptions,
+    pub refusals: Refusals,
 }
 
 /// What a request shows of its sender.
@@ -54,6 +60,7 @@ impl Auth {
             directory: Directory::default(),
             checked: credentials::Checked::default(),
             options,
+            refusals: Refusals::new(Instant::now()),
         }
     }
 
@@ -131,24 +138,39 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         .get::<ConnectInfo<Peer>>()
         .map_or_else(String::new, |ConnectInfo(Peer(address))| address.ip().to_string());
     let uri = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let refused = |caller: v1::Caller, response: Response| {
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            let refusals = &app.auth.refusals;
+            refusals.note(caller, method.as_str(), &uri, status.as_u16(), Instant::now());
+        }
+        response
+    };
     let identity = match app.auth.identify(&app, request.headers(), remote.clone()).await {
         Ok(identity) => identity,
         Err(error) => {
             tracing::info!(target: "sarsen::audit", path = uri, remote, "a request without valid credentials");
-            return error.at(&uri).into_response();
+            let nobody = v1::Caller {
+                identity: String::new(),
+                remote,
+            };
+            return refused(nobody, error.at(&uri).into_response());
         }
     };
+    let caller = identity.caller();
     if let Need::Right(resource) = need
         && let Err(error) = identity.may(&resource, action(request.method()))
     {
-        return match resource {
+        let response = match resource {
             // Druid's filter of these routes answers in words.
             Resource::Config(_) => error.in_words().into_response(),
             _ => error.into_response(),
         };
+        return refused(caller, response);
     }
     request.extensions_mut().insert(identity);
-    next.run(request).await
+    refused(caller, next.run(request).await)
 }
 
 /// GET and HEAD read, all else writes.

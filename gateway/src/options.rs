@@ -32,7 +32,7 @@ pub struct Options {
     /// Accepted on every role; a gateway holds the results of one request at a time.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,
-    /// Accepted on every role; a gateway reads no deep storage.
+    /// Where durable results are read; statements with `selectDestination: durableStorage` are refused without.
     #[arg(long, env = "SARSEN_DEEP_STORAGE")]
     pub deep_storage: Option<String>,
     /// Accepted on every role; a gateway spills nothing.

@@ -11,6 +11,7 @@ pub mod report;
 pub mod results;
 pub mod security;
 pub mod stages;
+pub mod statements;
 pub mod status;
 mod time;
 

@@ -19,6 +19,19 @@ pub enum ResultFormat {
     Csv,
 }
 
+impl ResultFormat {
+    /// As requests name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ResultFormat::Object => "object",
+            ResultFormat::Array => "array",
+            ResultFormat::ObjectLines => "objectLines",
+            ResultFormat::ArrayLines => "arrayLines",
+            ResultFormat::Csv => "csv",
+        }
+    }
+}
+
 /// A query as it came.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SqlRequest {
@@ -248,7 +261,8 @@ fn parameter(body: &Bytes, position: usize, value: Value) -> Result<Parameter, S
     })
 }
 
-fn result_format(name: &str) -> Option<ResultFormat> {
+/// The format of that name, in whatever case.
+pub fn result_format(name: &str) -> Option<ResultFormat> {
     Some(match name.to_ascii_lowercase().as_str() {
         "object" => ResultFormat::Object,
         "array" => ResultFormat::Array,

@@ -3,6 +3,7 @@
 mod cluster;
 mod security;
 mod sql;
+mod statements;
 mod task;
 mod tasks;
 
@@ -21,6 +22,23 @@ pub fn router() -> Router<App> {
         .route("/druid/v2/sql/task", post(task::submit).fallback(only_post))
         .route("/druid/v2/sql/task/", post(task::submit).fallback(only_post))
         .route("/druid/v2/sql/task/enabled", get(task::enabled))
+        .route(
+            "/druid/v2/sql/statements",
+            post(statements::submit).fallback(only_post),
+        )
+        .route(
+            "/druid/v2/sql/statements/",
+            post(statements::submit).fallback(only_post),
+        )
+        .route("/druid/v2/sql/statements/enabled", get(task::enabled))
+        .route(
+            "/druid/v2/sql/statements/{statement_id}",
+            get(statements::status).delete(statements::cancel),
+        )
+        .route(
+            "/druid/v2/sql/statements/{statement_id}/results",
+            get(statements::results),
+        )
         .route("/druid/v2/sql", post(sql::query).fallback(only_post))
         .route("/druid/v2/sql/", post(sql::query).fallback(only_post))
         .route("/druid/v2/sql/{query_id}", delete(sql::cancel))

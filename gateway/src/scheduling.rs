@@ -20,7 +20,7 @@ const TASK_PRIORITY: i64 = 50;
 pub fn priority(context: &Map<String, Value>, endpoint: Endpoint) -> Result<i32, PlanError> {
     let given = context_integer(context, "priority")?;
     let priority = match endpoint {
-        Endpoint::Task => given.unwrap_or(TASK_PRIORITY),
+        Endpoint::Task | Endpoint::Statement => given.unwrap_or(TASK_PRIORITY),
         Endpoint::Sql => TASK_PRIORITY.saturating_add(given.unwrap_or(0)),
     };
     Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
@@ -107,7 +107,7 @@ pub fn queue_timeout_ms(context: &Map<String, Value>, endpoint: Endpoint) -> Res
     let timeout = context_integer(context, "timeout")?;
     Ok(match endpoint {
         Endpoint::Sql => timeout.unwrap_or(0).max(0),
-        Endpoint::Task => 0,
+        Endpoint::Task | Endpoint::Statement => 0,
     })
 }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
+use sarsen_object::Stores;
 use sarsen_observe::Observed;
 use sarsen_proto::membership::{self, Joined, announce};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
+use sarsen_storage::StorageError;
+use sarsen_storage::segment::DeepStorage;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
@@ -26,6 +29,8 @@ pub enum GatewayError {
     Bind { address: String, error: std::io::Error },
     #[error(transparent)]
     Tls(#[from] sarsen_proto::tls::TlsError),
+    #[error(transparent)]
+    DeepStorage(#[from] StorageError),
     #[error("the HTTP server failed: {0}")]
     Serve(std::io::Error),
 }
@@ -46,6 +51,8 @@ pub struct App {
     overlord_address: Arc<str>,
     pub auth: Arc<Auth>,
     pub extern_allow: Vec<String>,
+    /// Where durable results are read, if this gateway reads any.
+    pub deep_storage: Option<DeepStorage>,
 }
 
 impl App {
@@ -115,12 +122,20 @@ pub async fn start(
     let scheme = if acceptor.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{host}:{port}");
     let listener = HttpListener::new(listener, acceptor).map_err(bind)?;
+    let deep_storage = options
+        .deep_storage
+        .as_ref()
+        .map(|url| DeepStorage::open(url, &Stores::new(options.objects.clone())))
+        .transpose()?;
     let app = App {
         network: network.clone(),
         overlord_address: options.overlord.as_str().into(),
         auth: Arc::new(Auth::new(options.http.clone())),
         extern_allow: options.extern_allow.clone(),
+        deep_storage,
     };
+    let refusals = app.auth.refusals.clone().report(app.clone(), shutdown.clone());
+    let refusals = tokio::spawn(refusals);
     let router: Router = routes::router()
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .route("/metrics", axum::routing::get(sarsen_observe::metrics_page))
@@ -159,6 +174,7 @@ pub async fn start(
         };
         let overlord = options.overlord.clone();
         let result = announce(network, overlord, node, joined, shutdown.clone(), work).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), refusals).await;
         tracing::info!("gateway has ended");
         result
     });

@@ -23,6 +23,8 @@ use crate::service::App;
 pub enum Endpoint {
     /// `/druid/v2/sql/task`
     Task,
+    /// `/druid/v2/sql/statements`
+    Statement,
     /// `/druid/v2/sql`
     Sql,
 }
@@ -76,7 +78,10 @@ async fn planned(
     };
     let datasources = referenced_tables(&request.query).map_err(refused)?;
     let catalog = catalog(app, identity, &datasources).await?;
-    let plan_request = plan_request(app, &request, &query_id, &catalog.tables);
+    let plan_request = PlanRequest {
+        synchronous: endpoint == Endpoint::Sql,
+        ..plan_request(app, &request, &query_id, &catalog.tables)
+    };
     let statement_time_ms = plan_request.statement_time_ms;
     let planned = plan(&plan_request).await.map_err(refused)?;
     authorise(&app.auth.options, identity, &planned)?;
@@ -116,7 +121,7 @@ async fn planned(
     })
 }
 
-/// What the planner is asked about a request at this moment.
+/// What the planner is asked about a request at this moment, if it is answered with its rows.
 pub fn plan_request(app: &App, request: &SqlRequest, query_id: &str, tables: &[v1::Table]) -> PlanRequest {
     let statement_time_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -129,6 +134,7 @@ pub fn plan_request(app: &App, request: &SqlRequest, query_id: &str, tables: &[v
         statement_time_ms,
         tables: tables.iter().map(table).collect(),
         extern_allow: app.extern_allow.clone(),
+        synchronous: true,
     }
 }
 
@@ -225,7 +231,10 @@ fn authorise(options: &HttpOptions, identity: &Identity, planned: &Planned) -> R
 
 /// Whether a context parameter needs a right (Druid: AuthConfig; what Druid itself sets never does).
 fn is_secured(options: &HttpOptions, key: &str) -> bool {
-    if matches!(key, "sqlQueryId" | "sqlStringifyArrays" | "dartQueryId") {
+    if matches!(
+        key,
+        "sqlQueryId" | "sqlStringifyArrays" | "dartQueryId" | "__resultFormat"
+    ) {
         return false;
     }
     if options.secured_context_keys.is_empty() {

@@ -39,12 +39,53 @@ pub enum QueryKind {
     Ingest(IngestTarget),
     /// Rows become files elsewhere, which are put in place together.
     Export(ExportTarget),
+    /// Rows go back to the client page by page: files in deep storage, below [`ExportTarget::results`]'s folder.
+    DurableSelect(ExportTarget),
+}
+
+/// The storage of an [`ExportTarget`] that no statement can name: deep storage, for results.
+pub const RESULTS_STORAGE: &str = "deepStorage";
+
+/// Folder of deep storage that holds a folder for each query with durable results.
+pub const RESULTS_FOLDER: &str = "query-results";
+
+/// A query's id as a name that every store takes as it is.
+fn safe_name(query_id: &str) -> String {
+    let mut name = String::with_capacity(query_id.len());
+    for byte in query_id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            other => name.push_str(&format!("={other:02X}")),
+        }
+    }
+    name
+}
+
+/// Folder of a query's durable results below [`RESULTS_FOLDER`].
+pub fn results_folder(query_id: &str) -> String {
+    format!("query-{}", safe_name(query_id))
+}
+
+/// The query whose results a folder holds; `None` for a folder of something else.
+pub fn query_of_results(folder: &str) -> Option<String> {
+    let mut name = folder.strip_prefix("query-")?.bytes();
+    let mut query_id = Vec::with_capacity(name.len());
+    while let Some(byte) = name.next() {
+        query_id.push(match byte {
+            b'=' => {
+                let digits = [name.next()?, name.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8(query_id).ok()
 }
 
 /// Where an export writes to, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportTarget {
-    /// `local`, `s3`, `google` or `azure`.
+    /// `local`, `s3`, `google`, `azure`, or [`RESULTS_STORAGE`].
     pub storage: String,
     /// The destination's arguments by name: `exportPath`; `bucket`, `prefix`, `assumeRoleArn`, `assumeRoleExternalId`.
     pub arguments: BTreeMap<String, String>,
@@ -56,6 +97,36 @@ pub struct ExportTarget {
     pub bytes_per_file: Option<u64>,
     /// Columns that stand in the names of folders, `column=value/`, and not in the files.
     pub partition_columns: Vec<String>,
+}
+
+impl ExportTarget {
+    /// Pages of about so many rows in deep storage.
+    pub fn results(query_id: &str, rows_per_page: u64) -> Self {
+        let folder = format!("{RESULTS_FOLDER}/{}", results_folder(query_id));
+        ExportTarget {
+            storage: RESULTS_STORAGE.to_owned(),
+            arguments: BTreeMap::from([("folder".to_owned(), folder)]),
+            format: ExportFormat::Parquet,
+            compression: ExportCompression::Zstd,
+            rows_per_file: rows_per_page,
+            bytes_per_file: None,
+            partition_columns: Vec::new(),
+        }
+    }
+
+    /// Whether the files are pages of results.
+    pub fn is_results(&self) -> bool {
+        self.storage == RESULTS_STORAGE
+    }
+
+    /// The query's id as it stands in the names of its files.
+    pub fn file_id(&self, query_id: &str) -> String {
+        if self.is_results() {
+            safe_name(query_id)
+        } else {
+            query_id.to_owned()
+        }
+    }
 }
 
 /// What an export's files hold.
@@ -291,4 +362,24 @@ pub enum ProcessorKind {
     ExportResults,
     OffsetLimit,
     QueryResults,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_query_has_a_folder_that_names_it() {
+        for id in ["a-b_1", "with space/..%", "ä=3D", ""] {
+            let folder = results_folder(id);
+            assert!(
+                folder
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))
+            );
+            assert_eq!(query_of_results(&folder).as_deref(), Some(id));
+        }
+        assert_eq!(query_of_results("reports"), None);
+        assert_eq!(query_of_results("query-=G"), None);
+    }
 }

@@ -39,6 +39,9 @@ pub struct QueryReport {
     /// How the wait until the published segments can be read went; `None` where nobody asked to wait.
     #[serde(default)]
     pub segment_load: Option<SegmentLoadReport>,
+    /// Pages of durable results, in the order of the rows.
+    #[serde(default)]
+    pub pages: Vec<ResultPage>,
     /// EXTERN signatures that were found by sampling, by input.
     pub inferred_signatures: Vec<Vec<ColumnDescriptor>>,
 }
@@ -63,6 +66,7 @@ impl QueryReport {
             published_segments: None,
             shard_spec: None,
             segment_load: None,
+            pages: Vec::new(),
             inferred_signatures: Vec::new(),
         }
     }
@@ -87,6 +91,15 @@ pub struct SegmentLoadReport {
     pub start_ms: Millis,
     pub duration_ms: Millis,
     pub segments: u64,
+}
+
+/// A part of the rows of a SELECT, as a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultPage {
+    /// Below deep storage.
+    pub path: String,
+    pub rows: u64,
+    pub bytes: u64,
 }
 
 /// State of one stage.

@@ -23,7 +23,7 @@ pub(crate) struct AuditLog {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry<'a> {
-    /// What was done: `submit`, `publish`, `end`, `shutdown` or a change of users and roles.
+    /// What was done: `submit`, `publish`, `end`, `shutdown`, `refuse` or a change of users and roles.
     pub(crate) action: &'a str,
     /// Who did it; the user of a task for what the task does.
     pub(crate) identity: &'a str,
@@ -39,6 +39,13 @@ pub(crate) struct Entry<'a> {
     pub(crate) detail: &'a str,
     /// `ok`, `accepted`, `SUCCESS`, `FAILED`, or what refused it.
     pub(crate) result: &'a str,
+    /// How often, where several are told at once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) count: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -96,6 +103,7 @@ impl AuditLog {
             datasource: &spec.datasource,
             detail: "",
             result,
+            count: 0,
         });
     }
 }

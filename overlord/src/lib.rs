@@ -34,6 +34,6 @@ pub mod state;
 pub mod time;
 
 pub use error::{OverlordError, RequestError};
-pub use options::{METADATA_CONNECTIONS, Options, SecurityOptions};
+pub use options::{METADATA_CONNECTIONS, Options, Retention, SecurityOptions};
 pub use quotas::Quotas;
 pub use service::{Started, run, start};

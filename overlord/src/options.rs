@@ -56,6 +56,8 @@ pub struct Options {
     pub labels: LabelOptions,
     #[command(flatten)]
     pub quotas: Quotas,
+    #[command(flatten)]
+    pub retention: Retention,
     /// Accepted by every role; the Overlord needs little.
     #[arg(long, env = "SARSEN_MEMORY_LIMIT")]
     pub memory_limit: Option<String>,
@@ -74,6 +76,25 @@ pub struct Options {
     pub export_allow: Vec<String>,
     #[command(flatten)]
     pub objects: ObjectSettings,
+}
+
+/// Flags of whoever removes what is kept for a time only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Retention {
+    /// Hours for which the pages of durable results are kept after their query has ended.
+    #[arg(long, env = "SARSEN_DURABLE_RESULTS_HOURS", default_value_t = DURABLE_RESULTS_HOURS)]
+    pub durable_results_hours: u64,
+}
+
+/// As long as Druid keeps them (Druid: DurableStorageCleanerConfig).
+const DURABLE_RESULTS_HOURS: u64 = 6;
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention {
+            durable_results_hours: DURABLE_RESULTS_HOURS,
+        }
+    }
 }
 
 /// Flags of whoever keeps users and writes the audit log.

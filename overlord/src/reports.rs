@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
+use sarsen_kernel::query::RESULTS_FOLDER;
 use sarsen_object::{Access, Bucket, Location, ObjectError, StoreKind, Stores};
 use sarsen_proto::v1;
 
@@ -26,8 +27,23 @@ pub enum ReportError {
     },
 }
 
-/// Where workers put outputs that outlive them.
-const DURABLE: &str = "shuffle";
+/// Folders of deep storage that hold a folder for each query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Outputs of stages that outlive their workers.
+    Outputs,
+    /// Pages of durable results.
+    Results,
+}
+
+impl Kept {
+    fn folder(self) -> &'static str {
+        match self {
+            Kept::Outputs => "shuffle",
+            Kept::Results => RESULTS_FOLDER,
+        }
+    }
+}
 
 /// Reports, and what else the Overlord keeps in deep storage.
 #[derive(Debug, Clone)]
@@ -65,24 +81,25 @@ impl Reports {
         Path::from_iter(["reports", task.as_str()])
     }
 
-    /// Folders of queries whose stages' outputs lie in deep storage, `query-<id>`.
+    /// Folders of queries of which something is kept.
     ///
     /// # Errors
     /// When deep storage fails.
-    pub async fn durable_outputs(&self) -> Result<Vec<String>, ReportError> {
-        let listed = self.store.list_with_delimiter(Some(&Path::from(DURABLE))).await?;
+    pub async fn kept(&self, what: Kept) -> Result<Vec<String>, ReportError> {
+        let above = Path::from(what.folder());
+        let listed = self.store.list_with_delimiter(Some(&above)).await?;
         let folders = listed.common_prefixes.iter();
         Ok(folders
             .filter_map(|folder| folder.filename().map(str::to_owned))
             .collect())
     }
 
-    /// Removes the outputs of such a folder, with uploads that were begun.
+    /// Removes what is in such a folder, with uploads that were begun.
     ///
     /// # Errors
     /// When deep storage fails.
-    pub async fn remove_durable_outputs(&self, folder: &str) -> Result<(), ReportError> {
-        let folder = Path::from_iter([DURABLE, folder]);
+    pub async fn remove(&self, what: Kept, folder: &str) -> Result<(), ReportError> {
+        let folder = Path::from_iter([what.folder(), folder]);
         let mut listed = self.store.list(Some(&folder));
         while let Some(object) = listed.next().await {
             match self.store.delete(&object?.location).await {

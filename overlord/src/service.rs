@@ -106,7 +106,7 @@ pub async fn start(
     overlord.tracker.spawn(Arc::clone(&overlord).sweep());
     overlord
         .tracker
-        .spawn(Arc::clone(&overlord).sweep_durable_outputs());
+        .spawn(Arc::clone(&overlord).sweep_deep_storage(options.retention));
     let observed: Arc<dyn Observed> = Arc::clone(&overlord) as Arc<dyn Observed>;
     sarsen_observe::observe(&observed);
     if let Some(directory) = directory {
@@ -315,6 +315,10 @@ impl OverlordRpc for Service {
                 .to_the_end(self.overlord().change_security(request.into_inner()))
                 .await?,
         ))
+    }
+
+    async fn record_refusals(&self, request: Request<v1::RecordRefusalsRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(self.0.record_refusals(&request.into_inner())))
     }
 
     async fn complete_task(&self, request: Request<v1::CompleteTaskRequest>) -> Answer<v1::Empty> {

@@ -16,7 +16,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use crate::error::PlanError;
 use crate::granularity;
 use crate::settings::Settings;
-use crate::stages::{Open, StageBuilder};
+use crate::stages::{Open, StageBuilder, mix};
 use crate::statement::{Cursor, Export, parse_all};
 
 /// Storages with the arguments that they must have and those that they may have.
@@ -278,6 +278,58 @@ fn check_columns(
     }
 }
 
+/// Closes a SELECT's last fragment, and adds the stage that writes its rows as pages; in order, where `order` is the
+/// shuffle that sorts them.
+///
+/// # Errors
+/// When a fragment cannot travel.
+pub fn close_pages(
+    builder: &mut StageBuilder<'_>,
+    open: Open,
+    order: Option<ShuffleSpec>,
+    target: &ExportTarget,
+    columns: &[ColumnDescriptor],
+) -> Result<()> {
+    let rows = target.rows_per_file;
+    let merge = order.is_some();
+    let (shuffle, most) = match order {
+        // Ranges have about so many rows: a page is not split for a few of them.
+        Some(order) => (order, rows.saturating_add(rows / 8)),
+        // Rows that are in one place may be in order.
+        None if open.single => (mix(), rows),
+        None => {
+            let bucket = ShuffleSpec {
+                kind: ShuffleKind::Bucket { target_rows: rows },
+                key: Vec::new(),
+                bucket_prefix_bytes: 0,
+                release: Release::default(),
+            };
+            (bucket, rows)
+        }
+    };
+    let mut read = builder.close_and_read_sorted(open, shuffle, Delivery::Partitioned, merge)?;
+    read.single = false;
+    let options = ExportSinkOptions {
+        target: target.clone(),
+        columns: positions(columns),
+        folder_columns: Vec::new(),
+        rows_per_file: Some(most),
+    };
+    let sink = read.map(|plan| Ok(Arc::new(ExportSinkExec::new(plan, options.clone()))))?;
+    builder.close(sink, None).map(|_| ())
+}
+
+/// Columns under names that differ from each other, as those of a SELECT need not.
+fn positions(columns: &[ColumnDescriptor]) -> Vec<ColumnDescriptor> {
+    let numbered = columns.iter().enumerate();
+    numbered
+        .map(|(position, column)| ColumnDescriptor {
+            name: format!("c{position}"),
+            ..column.clone()
+        })
+        .collect()
+}
+
 /// Closes the query's last fragment with a shuffle into files, and adds the stage that writes them.
 ///
 /// # Errors
@@ -312,6 +364,7 @@ pub fn close(
         target: target.clone(),
         columns: columns.to_vec(),
         folder_columns,
+        rows_per_file: None,
     };
     let sink = read.map(|plan| Ok(Arc::new(ExportSinkExec::new(plan, options.clone()))))?;
     builder.close(sink, None).map(|_| ())

@@ -11,7 +11,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sarsen_kernel::ids::QueryId;
-use sarsen_kernel::query::{ColumnDescriptor, QueryDefinition, QueryKind};
+use sarsen_kernel::query::{ColumnDescriptor, ExportTarget, QueryDefinition, QueryKind};
+use sarsen_kernel::shuffle::RangeTarget;
 use serde_json::{Map, Value};
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -20,7 +21,7 @@ use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
 use crate::metadata::{MetadataAnswer, MetadataTable, SYSTEM_SCHEMAS};
 use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
-use crate::settings::Settings;
+use crate::settings::{SelectDestination, Settings};
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Export, Ingest, Statement};
 use crate::tables::{ScanTarget, Scans};
@@ -100,6 +101,14 @@ pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
         names.insert(ingest::target_name(ingest)?);
     }
     Ok(names.into_iter().collect())
+}
+
+/// What the SET clauses before a statement say.
+///
+/// # Errors
+/// When the statement does not parse.
+pub fn statement_settings(sql: &str) -> Result<Vec<(String, Value)>, PlanError> {
+    Ok(statement::parse(sql)?.settings)
 }
 
 fn table_references(query: &Query) -> Result<Vec<TableReference>, PlanError> {
@@ -252,22 +261,29 @@ impl<'a> Planner<'a> {
             .settings
             .shuffle_partitions
             .unwrap_or(self.settings.max_workers);
+        let pages = self.pages();
+        let ranges = match &pages {
+            Some(target) => RangeTarget::TargetRows(target.rows_per_file),
+            None => RangeTarget::MaxCount(partitions.max(1)),
+        };
         let sorted = builder
-            .open_sorted_root(&physical, partitions)
+            .open_sorted_root(&physical, ranges)
             .map_err(|error| self.refused(&error))?;
-        let (open, shuffle) = match sorted {
-            Some(sorted) => sorted,
+        let (open, order) = match sorted {
+            Some((open, shuffle)) => (open, Some(shuffle)),
             None => (
                 builder
                     .open_root(&physical)
                     .map_err(|error| self.refused(&error))?,
-                mix(),
+                None,
             ),
         };
-        builder
-            .close(open, Some(shuffle))
-            .map_err(|error| self.refused(&error))?;
         let result_signature = outputs(&logical, &names);
+        let closed = match &pages {
+            Some(target) => export::close_pages(&mut builder, open, order, target, &result_signature),
+            None => builder.close(open, Some(order.unwrap_or_else(mix))).map(|_| ()),
+        };
+        closed.map_err(|error| self.refused(&error))?;
         let Cut {
             stages,
             choices,
@@ -281,7 +297,7 @@ impl<'a> Planner<'a> {
                 query_id: QueryId(self.request.query_id.clone()),
                 stages,
                 choices,
-                kind: QueryKind::Select,
+                kind: pages.map_or(QueryKind::Select, QueryKind::DurableSelect),
                 result_signature: result_signature.clone(),
             },
             kind: StatementKind::Select,
@@ -425,6 +441,13 @@ impl<'a> Planner<'a> {
             outputs: columns,
             native: native::native(&logical, &[], self.settings.native),
         })
+    }
+
+    /// Where the rows of a SELECT are stored, if they are.
+    fn pages(&self) -> Option<ExportTarget> {
+        let stored = self.settings.select_destination == SelectDestination::DurableStorage;
+        (stored && !self.request.synchronous)
+            .then(|| ExportTarget::results(&self.request.query_id, self.settings.export.rows_per_file))
     }
 
     fn builder(&self) -> StageBuilder<'_> {

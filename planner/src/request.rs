@@ -37,6 +37,8 @@ pub struct PlanRequest {
     pub tables: Vec<TableSchema>,
     /// Prefixes of outside places that EXTERN may read.
     pub extern_allow: Vec<String>,
+    /// The rows of a SELECT go back with the answer, whatever `selectDestination` says.
+    pub synchronous: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

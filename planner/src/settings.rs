@@ -20,6 +20,14 @@ pub struct Settings {
     pub task_memory_bytes: Option<u64>,
     pub native: Native,
     pub export: ExportSettings,
+    pub select_destination: SelectDestination,
+}
+
+/// Where the rows of a SELECT go (Druid: MSQSelectDestination).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectDestination {
+    TaskReport,
+    DurableStorage,
 }
 
 /// How the files of an export are cut and compressed.
@@ -99,7 +107,23 @@ impl Settings {
                 bytes_per_file: positive(context, "bytesPerPage")?,
                 compression: text(context, "exportCompression")?,
             },
+            select_destination: select_destination(context)?,
         })
+    }
+}
+
+fn select_destination(context: &Map<String, Value>) -> Result<SelectDestination, PlanError> {
+    let key = "selectDestination";
+    let Some(name) = text(context, key)? else {
+        return Ok(SelectDestination::TaskReport);
+    };
+    match name.to_lowercase().as_str() {
+        "taskreport" => Ok(SelectDestination::TaskReport),
+        "durablestorage" => Ok(SelectDestination::DurableStorage),
+        _ => Err(PlanError::bad_context(format!(
+            "Expected key [{key}] to be referring to one of the values [TASKREPORT,DURABLESTORAGE] of enum \
+             [MSQSelectDestination], but got [{name}]"
+        ))),
     }
 }
 

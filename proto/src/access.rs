@@ -27,7 +27,7 @@ fn callers(path: &str) -> &'static [Role] {
         (
             "sarsen.v1.Overlord",
             "SubmitTask" | "GetTask" | "WaitTask" | "ListTasks" | "GetReport" | "ShutdownTask"
-            | "GetSecurity" | "ChangeSecurity",
+            | "GetSecurity" | "ChangeSecurity" | "RecordRefusals",
         ) => &[Gateway],
         (
             "sarsen.v1.Overlord",

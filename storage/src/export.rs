@@ -16,6 +16,7 @@ use sarsen_object::{Staged, Stores};
 use serde::{Deserialize, Serialize};
 
 use crate::StorageError;
+use crate::segment::DeepStorage;
 
 pub use compress::Compressor;
 pub use destination::Destination;
@@ -26,6 +27,8 @@ pub use file::ExportFile;
 pub struct Exports {
     allow: Arc<[String]>,
     stores: Stores,
+    /// Where durable results go.
+    deep_storage: Option<DeepStorage>,
 }
 
 impl Exports {
@@ -34,6 +37,16 @@ impl Exports {
         Exports {
             allow: allow.into(),
             stores,
+            deep_storage: None,
+        }
+    }
+
+    /// The same, which may also write durable results to deep storage.
+    #[must_use]
+    pub fn with_results(self, deep_storage: DeepStorage) -> Self {
+        Exports {
+            deep_storage: Some(deep_storage),
+            ..self
         }
     }
 
@@ -42,7 +55,10 @@ impl Exports {
     /// # Errors
     /// When it is not allowed, or its settings are incomplete.
     pub fn open(&self, target: &ExportTarget) -> Result<Destination, StorageError> {
-        Destination::open(target, &self.allow, &self.stores)
+        match &self.deep_storage {
+            Some(deep_storage) if target.is_results() => Ok(Destination::results(target, deep_storage)),
+            _ => Destination::open(target, &self.allow, &self.stores),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod columns;
 mod delimited;
 mod json;
 mod lines;
-mod object_parquet;
+pub(crate) mod object_parquet;
 mod parquet;
 
 use std::io::Read;

@@ -196,12 +196,13 @@ fn process_environment(
     })?;
     let stores = Stores::new(options.objects.clone());
     let memory = usize::try_from(options.memory_bytes()).unwrap_or(usize::MAX);
+    let deep_storage = DeepStorage::open(&options.deep_storage(), &stores)?;
     let process = ProcessEnvironment {
         address,
         network,
         store: ShuffleStore::default(),
-        deep_storage: DeepStorage::open(&options.deep_storage(), &stores)?,
-        exports: Exports::new(&options.export_allow, stores.clone()),
+        exports: Exports::new(&options.export_allow, stores.clone()).with_results(deep_storage.clone()),
+        deep_storage,
         footers: SegmentFooters::default(),
         sources: Arc::new(SourceContext::new(&options.extern_allow)?.with_stores(stores)),
         cpu: cpu.handle().clone(),

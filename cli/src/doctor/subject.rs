@@ -149,6 +149,7 @@ fn worker(options: sarsen_worker::Options) -> Subject {
 
 fn gateway(options: sarsen_gateway::Options) -> Subject {
     Subject {
+        deep_storage: options.deep_storage,
         http: Some(options.http),
         listens: vec![("--http-addr", options.http_addr)],
         overlord: Some(options.overlord),

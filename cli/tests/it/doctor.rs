@@ -325,7 +325,7 @@ fn certificates_are_judged_by_key_ca_role_and_time() {
     assert!(soon.starts_with("warn ") && soon.contains("expires in"), "{soon}");
     let open = judged("ca/worker.pem", "ca/worker.key", "ca/ca.pem");
     assert_eq!(of(&open, "node key").0, "ok");
-    let key = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let key = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(at("ca/worker.key"), key).unwrap();
     let open = judged("ca/worker.pem", "ca/worker.key", "ca/ca.pem");
     assert_eq!(of(&open, "node key").0, "warn");

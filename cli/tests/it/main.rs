@@ -30,3 +30,4 @@ mod processes;
 mod s3;
 mod scenarios;
 mod security;
+mod statements;

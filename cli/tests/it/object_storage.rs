@@ -125,6 +125,25 @@ fn a_cluster_in_a_bucket_that_fails_one_request_in_ten_answers_right_and_leaves_
         );
         assert_eq!(results(&read), json!([[rows, sum, 997]]), "{format}");
     }
+    // Pages of results lie in the bucket, and are read from there.
+    let pages = json!({
+        "executionMode": "ASYNC", "selectDestination": "durableStorage", "rowsPerPage": 3_000, "maxNumTasks": 4
+    });
+    let body = json!({ "query": "SELECT n FROM e ORDER BY n", "context": pages });
+    let (status, submitted) = api.send("POST", "/druid/v2/sql/statements", Some(&body));
+    assert_eq!(status, 200, "{submitted}");
+    let id = submitted["queryId"].as_str().unwrap();
+    api.wait(id);
+    let stored = server.keys(BUCKET, &format!("cluster/query-results/{id}/"));
+    assert!((4..=6).contains(&stored.len()), "{stored:?}");
+    let path = format!("/druid/v2/sql/statements/{id}/results?resultFormat=array");
+    let (_, all) = api.send("GET", &path, None);
+    let expected: Value = (0..rows).map(|n| json!([n])).collect();
+    assert!(all == expected, "{} rows", all.as_array().map_or(0, Vec::len));
+    let (_, second) = api.send("GET", &format!("{path}&page=1"), None);
+    let first = second[0][0].as_i64().unwrap();
+    assert!((2_000..=3_375).contains(&first), "{first}");
+
     // An ended task's report lies in the bucket.
     assert!(server.keys(BUCKET, "cluster/reports/").len() >= 8);
 
@@ -144,6 +163,39 @@ fn a_cluster_in_a_bucket_that_fails_one_request_in_ten_answers_right_and_leaves_
         assert!(Instant::now() < deadline, "{left:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn the_doctor_tries_a_bucket_and_leaves_nothing_in_it() {
+    let (server, _proxy) = faulty_bucket(1_000_000);
+    let url = server.url();
+    let doctor = |bucket: &str, key: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sarsen"))
+            .args(["doctor", "--json", "controller", "--s3-endpoint", &url])
+            .args(["--deep-storage", &format!("s3://{bucket}/deep")])
+            .env("AWS_ACCESS_KEY_ID", key)
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = found
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|found| found["check"] == "deep storage");
+        found.unwrap().clone()
+    };
+    let good = doctor(BUCKET, "test");
+    assert_eq!(good["status"], "ok", "{good}");
+    assert!(server.keys(BUCKET, "").is_empty());
+    let missing = doctor("nowhere", "test");
+    assert_eq!(missing["status"], "fail", "{missing}");
+    assert!(
+        missing["advice"]
+            .as_str()
+            .unwrap()
+            .contains("make the bucket `nowhere`"),
+        "{missing}"
+    );
 }
 
 #[test]

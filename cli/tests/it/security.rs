@@ -5,6 +5,7 @@ mod nodes;
 mod places;
 mod secrets;
 mod sql;
+mod statements;
 mod users;
 
 use std::path::PathBuf;

@@ -63,6 +63,11 @@ impl FileEncoder {
         Ok(FileEncoder { rows: 0, encoder })
     }
 
+    /// Rows of the file by now.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Bytes of the file by now.
     pub fn bytes(&self) -> u64 {
         match &self.encoder {

@@ -133,6 +133,13 @@ impl Identity {
         self.can(&Resource::Datasource(name.to_owned()), Access::Read)
     }
 
+    /// Whether a statement may be looked at or, with [`Access::Write`], ended: by whoever submitted it, and by those who
+    /// have the right to the cluster's state.
+    pub fn can_statement(&self, task: &v1::Task, access: Access) -> bool {
+        let owner = task.spec.as_ref().map(|spec| spec.identity.as_str());
+        owner == Some(self.name.as_str()) || self.can(&Resource::State, access)
+    }
+
     /// Whether a task may be looked at or, with [`Access::Write`], ended: by the right to its datasource, as in Druid. A
     /// SELECT's report holds rows of its tables: whoever did not submit it needs the right to read those too.
     ///

@@ -31,6 +31,8 @@ pub fn need(path: Option<&str>, method: &Method) -> Need {
         | "/druid/v2/sql/task/"
         | "/druid/v2/sql/task/enabled"
         | "/druid/v2/sql/{query_id}" => Need::Identity,
+        // By who submitted the statement.
+        _ if path.starts_with("/druid/v2/sql/statements") => Need::Identity,
         // By the task's datasource.
         "/druid/indexer/v1/tasks"
         | "/druid/indexer/v1/pendingTasks"
@@ -62,5 +64,9 @@ mod tests {
             Need::Right(Resource::State)
         );
         assert_eq!(need(None, &Method::GET), Need::Identity);
+        for path in ["", "/enabled", "/{statement_id}", "/{statement_id}/results"] {
+            let path = format!("/druid/v2/sql/statements{path}");
+            assert_eq!(need(Some(&path), &Method::GET), Need::Identity);
+        }
     }
 }

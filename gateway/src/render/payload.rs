@@ -29,7 +29,7 @@ pub fn payload(
     let context = sql_context(planned, &request.context, query_id);
     let rows_per_segment = match &planned.definition.kind {
         QueryKind::Ingest(target) => target.rows_per_segment,
-        QueryKind::Select | QueryKind::Export(_) => 3_000_000,
+        QueryKind::Select | QueryKind::Export(_) | QueryKind::DurableSelect(_) => 3_000_000,
     };
     let assignment = context
         .get("taskAssignment")
@@ -230,6 +230,7 @@ fn destination(planned: &Planned) -> Value {
         QueryKind::Ingest(target) => target,
         QueryKind::Export(target) => return export::destination(target),
         QueryKind::Select => return json!({ "type": "taskReport" }),
+        QueryKind::DurableSelect(_) => return json!({ "type": "durableStorage" }),
     };
     let mut destination = Map::new();
     destination.insert("type".to_owned(), json!("dataSource"));

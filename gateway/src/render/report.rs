@@ -59,7 +59,8 @@ pub fn fault_of_task(task: &v1::Task) -> FaultReport {
 
 fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {
     let mut payload = Map::new();
-    if query.status == ReportStatus::Success && matches!(query.kind, Some(QueryKind::Select)) {
+    let is_select = matches!(query.kind, Some(QueryKind::Select | QueryKind::DurableSelect(_)));
+    if query.status == ReportStatus::Success && is_select {
         payload.insert("results".to_owned(), select_results(query, report)?);
     }
     payload.insert("status".to_owned(), status(query));

@@ -78,34 +78,52 @@ pub fn rows(batches: &[RecordBatch], style: &Style) -> Value {
 
 /// The body of an answer.
 pub fn write(batches: &[RecordBatch], signature: &[ColumnDescriptor], shape: &Shape) -> Vec<u8> {
-    let mut out = Writer {
-        shape,
-        signature,
-        bytes: Vec::new(),
-        rows: 0,
-    };
-    out.begin();
-    for header in out.headers() {
-        out.row(header);
-    }
+    let mut out = Writer::new(shape.clone(), signature.to_vec());
     for batch in batches {
-        let columns = prepared(batch);
-        for row in 0..batch.num_rows() {
-            out.row(row_of(&columns, row, &shape.style));
-        }
+        out.batch(batch);
     }
     out.end();
-    out.bytes
+    out.take()
 }
 
-struct Writer<'a> {
-    shape: &'a Shape,
-    signature: &'a [ColumnDescriptor],
+/// Makes an answer's body, a part at a time.
+pub struct Writer {
+    shape: Shape,
+    signature: Vec<ColumnDescriptor>,
     bytes: Vec<u8>,
     rows: usize,
 }
 
-impl Writer<'_> {
+impl Writer {
+    /// Begins with what stands before the rows.
+    pub fn new(shape: Shape, signature: Vec<ColumnDescriptor>) -> Self {
+        let mut out = Writer {
+            shape,
+            signature,
+            bytes: Vec::new(),
+            rows: 0,
+        };
+        out.begin();
+        for header in out.headers() {
+            out.row(header);
+        }
+        out
+    }
+
+    /// Appends rows, whose columns stand as those of the signature.
+    pub fn batch(&mut self, batch: &RecordBatch) {
+        let columns = prepared(batch);
+        for row in 0..batch.num_rows() {
+            let cells = row_of(&columns, row, &self.shape.style);
+            self.row(cells);
+        }
+    }
+
+    /// What was written since the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     fn is_list(&self) -> bool {
         matches!(self.shape.format, ResultFormat::Object | ResultFormat::Array)
     }
@@ -191,7 +209,7 @@ impl Writer<'_> {
     }
 
     /// Line formats end with an empty line, from which a client sees that nothing was cut off.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         self.bytes
             .extend_from_slice(if self.is_list() { b"]\n" } else { b"\n" });
     }

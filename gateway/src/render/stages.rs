@@ -106,6 +106,9 @@ fn definition(report: &StageReport, query: &QueryReport) -> Value {
             &query.result_signature,
             target,
         ),
+        (Some(QueryKind::DurableSelect(_)), ProcessorKind::QueryResults) => {
+            json!({ "type": "selectResults" })
+        }
         _ => processor(&stage.processor, &stage.inputs),
     };
     put("processor", processor);

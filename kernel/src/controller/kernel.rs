@@ -677,7 +677,9 @@ impl ControllerKernel {
                     .as_ref()
                     .is_some_and(|shuffle| shuffle.kind.is_sorted()),
             },
-            QueryKind::Ingest(_) | QueryKind::Export(_) => ControllerAction::Publish { orders },
+            QueryKind::Ingest(_) | QueryKind::Export(_) | QueryKind::DurableSelect(_) => {
+                ControllerAction::Publish { orders }
+            }
         });
         self.ending = Ending::Handing;
     }

@@ -53,4 +53,21 @@ impl Overlord {
         });
         changed.map(|()| v1::Empty {})
     }
+
+    /// Gateways tell of requests that they refused; how many lines they may make is theirs to bound.
+    pub(crate) fn record_refusals(&self, request: &v1::RecordRefusalsRequest) -> v1::Empty {
+        for refusal in &request.refusals {
+            let caller = refusal.caller.clone().unwrap_or_default();
+            self.audit.record(&Entry {
+                action: "refuse",
+                identity: &caller.identity,
+                remote: &caller.remote,
+                detail: format!("{} {}", refusal.method, refusal.path).trim(),
+                result: &refusal.status.to_string(),
+                count: refusal.count,
+                ..Entry::default()
+            });
+        }
+        v1::Empty {}
+    }
 }

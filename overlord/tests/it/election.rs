@@ -163,6 +163,7 @@ impl Candidate {
             etcd: Some(etcd.address()),
             advertise: None,
             quotas: Default::default(),
+            retention: Default::default(),
             metadata_connections: 8,
             tls: Default::default(),
             security: Default::default(),

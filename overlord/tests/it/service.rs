@@ -98,6 +98,7 @@ impl Cluster {
             etcd: None,
             advertise: None,
             quotas,
+            retention: Default::default(),
             metadata_connections: 8,
             tls: Default::default(),
             security: Default::default(),

@@ -8,7 +8,7 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use sarsen_engine::{ExternScanExec, ShuffleReadExec, fragment, segment_scan};
+use sarsen_engine::{ExportSinkExec, ExternScanExec, ShuffleReadExec, fragment, segment_scan};
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{ProcessorDescriptor, ProcessorKind, StageDefinition, StageInput};
 use sarsen_kernel::shuffle::ShuffleSpec;
@@ -160,6 +160,12 @@ pub(super) fn close(
     Ok((stage, scans))
 }
 
+/// Whether a sink's files are pages of results.
+fn writes_pages(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let sink = node.downcast_ref::<ExportSinkExec>();
+    sink.is_some_and(|sink| sink.options().target.is_results())
+}
+
 /// What a fragment does, for the report.
 fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
     let mut kind = ProcessorKind::Scan;
@@ -192,6 +198,7 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
         } else {
             kind = match node.name() {
                 "SegmentSinkExec" => ProcessorKind::SegmentGenerator,
+                "ExportSinkExec" if writes_pages(node) => ProcessorKind::QueryResults,
                 "ExportSinkExec" => ProcessorKind::ExportResults,
                 "CrossJoinExec" | "NestedLoopJoinExec" => ProcessorKind::BroadcastJoin,
                 "SortMergeJoinExec" => ProcessorKind::SortMergeJoin,
@@ -203,7 +210,7 @@ fn processor(plan: &Arc<dyn ExecutionPlan>) -> ProcessorDescriptor {
         Ok(
             if matches!(
                 kind,
-                ProcessorKind::SegmentGenerator | ProcessorKind::ExportResults
+                ProcessorKind::SegmentGenerator | ProcessorKind::ExportResults | ProcessorKind::QueryResults
             ) {
                 TreeNodeRecursion::Stop
             } else {

@@ -70,7 +70,7 @@ impl StageBuilder<'_> {
     pub fn open_sorted_root(
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
-        partitions: u32,
+        target: RangeTarget,
     ) -> Result<Option<(Open, ShuffleSpec)>> {
         let (input, order) = if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>()
             && merge.fetch().is_none()
@@ -79,13 +79,7 @@ impl StageBuilder<'_> {
         } else {
             return Ok(None);
         };
-        self.close_sorted(
-            input,
-            order,
-            RangeTarget::MaxCount(partitions.max(1)),
-            Self::open_root,
-        )
-        .map(Some)
+        self.close_sorted(input, order, target, Self::open_root).map(Some)
     }
 }
 

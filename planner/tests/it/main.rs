@@ -62,6 +62,7 @@ fn request(sql: &str) -> PlanRequest {
             ),
         ],
         extern_allow: vec!["/".to_owned()],
+        synchronous: false,
     }
 }
 

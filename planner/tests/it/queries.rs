@@ -198,4 +198,16 @@ pub const QUERIES: &[(&str, &str)] = &[
         "extern-extend",
         "INSERT INTO t SELECT TIME_PARSE(t) AS __time, a FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (t VARCHAR, a BIGINT) PARTITIONED BY DAY",
     ),
+    query(
+        "durable-results",
+        "SET selectDestination = 'durableStorage'; SELECT country AS a, n AS a FROM events",
+    ),
+    query(
+        "durable-results-in-order",
+        "SET selectDestination = 'durableStorage'; SET rowsPerPage = 5000; SELECT country, n FROM events ORDER BY x DESC",
+    ),
+    query(
+        "durable-results-limited",
+        "SET selectDestination = 'durableStorage'; SELECT country, n FROM events ORDER BY n DESC LIMIT 3",
+    ),
 ];

@@ -8,6 +8,7 @@ use sarsen_object::{Access, Bucket, Location, StoreKind, Stores};
 
 use super::{ExportFile, Writing};
 use crate::StorageError;
+use crate::segment::DeepStorage;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -70,15 +71,34 @@ impl Destination {
         })
     }
 
+    /// A folder of deep storage.
+    pub(super) fn results(target: &ExportTarget, deep_storage: &DeepStorage) -> Self {
+        let folder = target
+            .arguments
+            .get("folder")
+            .map(String::as_str)
+            .unwrap_or_default();
+        let location = deep_storage.location().join(folder);
+        let place = match location.kind {
+            StoreKind::Local => Place::Folder(PathBuf::from(location.key)),
+            _ => Place::Bucket {
+                bucket: deep_storage.bucket(),
+                prefix: location,
+            },
+        };
+        Destination {
+            target: Arc::new(target.clone()),
+            place,
+        }
+    }
+
     /// As Druid's messages name it: a path, or a URL.
     pub fn base_path(&self) -> String {
         match &self.place {
-            Place::Folder(_) => self
-                .target
-                .arguments
-                .get("exportPath")
-                .cloned()
-                .unwrap_or_default(),
+            Place::Folder(folder) => match self.target.arguments.get("exportPath") {
+                Some(path) => path.clone(),
+                None => folder.display().to_string(),
+            },
             Place::Bucket { prefix, .. } => prefix.to_string(),
         }
     }

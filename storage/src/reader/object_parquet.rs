@@ -18,7 +18,7 @@ use crate::source::ObjectFile;
 const FOOTER_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Clone)]
-pub(super) struct ObjectParquet(pub ObjectFile);
+pub(crate) struct ObjectParquet(pub ObjectFile);
 
 impl AsyncFileReader for ObjectParquet {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {

@@ -74,6 +74,14 @@ impl DeepStorage {
         Arc::clone(&self.store)
     }
 
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    pub(crate) fn bucket(&self) -> Bucket {
+        self.bucket.clone()
+    }
+
     /// Where it is, for people.
     pub fn url(&self) -> &str {
         &self.url

@@ -254,6 +254,74 @@ fn hashes_and_passwords_are_not_told() {
 }
 
 #[test]
+fn refused_requests_are_in_the_audit_log_and_cannot_fill_it() {
+    let server = Secured::start();
+    server.user("reader", "reader-geheim", &[("READ", "DATASOURCE", "t")]);
+    let reader = As::User("reader", "reader-geheim");
+    for _ in 0..20 {
+        assert_eq!(server.get(&As::Nobody, "/status?key=geheim").status, 401);
+        assert_eq!(
+            server
+                .get(&As::User("reader", "wrong-geheim"), "/druid/v2/datasources")
+                .status,
+            401
+        );
+        assert_eq!(server.get(&reader, "/status").status, 403);
+        assert_eq!(
+            server
+                .submit(
+                    &reader,
+                    "SELECT * FROM TABLE(INLINE(data => ARRAY['1'], format => 'csv')) (a VARCHAR)"
+                )
+                .status
+                / 100,
+            4
+        );
+    }
+    for number in 0..500 {
+        assert_eq!(server.get(&As::Nobody, &format!("/druid/{number}")).status, 401);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    let lines = loop {
+        let text = std::fs::read_to_string(&server.audit).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let refused: Vec<Value> = lines
+            .into_iter()
+            .filter(|line| line["action"] == "refuse")
+            .collect();
+        let counted: u64 = refused.iter().map(|line| line["count"].as_u64().unwrap()).sum();
+        if counted >= 560 {
+            assert!(!text.contains("geheim"), "{text}");
+            break refused;
+        }
+        assert!(std::time::Instant::now() < deadline, "{counted}: {text}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    let found = |identity: &str, detail: &str, result: &str| -> u64 {
+        let matching = lines.iter().filter(|line| {
+            line["identity"] == identity
+                && line["detail"] == detail
+                && line["result"] == result
+                && line["remote"] == "127.0.0.1"
+        });
+        matching.map(|line| line["count"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(found("", "GET /status", "401"), 20);
+    assert_eq!(found("", "GET /druid/v2/datasources", "401"), 20);
+    assert_eq!(found("reader", "GET /status", "403"), 20);
+    assert!(lines.len() < 260, "{}", lines.len());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.get("detail").is_none() && line["count"].as_u64().unwrap() > 100),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn every_write_is_in_the_audit_log_with_who_did_it() {
     let server = Secured::start();
     server.user(
