@@ -11,7 +11,6 @@ use sarsen_proto::membership::{self, Joined, announce};
 use sarsen_proto::transport::{Network, VersionedChannel};
 use sarsen_proto::v1;
 use sarsen_proto::v1::overlord_client::OverlordClient;
-use sarsen_storage::StorageError;
 use sarsen_storage::segment::DeepStorage;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
@@ -29,8 +28,6 @@ pub enum GatewayError {
     Bind { address: String, error: std::io::Error },
     #[error(transparent)]
     Tls(#[from] sarsen_proto::tls::TlsError),
-    #[error(transparent)]
-    DeepStorage(#[from] StorageError),
     #[error("the HTTP server failed: {0}")]
     Serve(std::io::Error),
 }
@@ -94,6 +91,18 @@ async fn count(response: axum::response::Response) -> axum::response::Response {
     response
 }
 
+/// Where durable results are; without it all else goes on.
+fn deep_storage(options: &Options) -> Option<DeepStorage> {
+    let url = options.deep_storage.as_ref()?;
+    match DeepStorage::open(url, &Stores::new(options.objects.clone())) {
+        Ok(deep_storage) => Some(deep_storage),
+        Err(error) => {
+            tracing::warn!(%error, "durable results cannot be read here");
+            None
+        }
+    }
+}
+
 /// Bytes of a request's body at the most.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
@@ -122,11 +131,7 @@ pub async fn start(
     let scheme = if acceptor.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{host}:{port}");
     let listener = HttpListener::new(listener, acceptor).map_err(bind)?;
-    let deep_storage = options
-        .deep_storage
-        .as_ref()
-        .map(|url| DeepStorage::open(url, &Stores::new(options.objects.clone())))
-        .transpose()?;
+    let deep_storage = deep_storage(&options);
     let app = App {
         network: network.clone(),
         overlord_address: options.overlord.as_str().into(),

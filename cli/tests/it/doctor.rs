@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Standalone, free_port, walk};
+use crate::cluster::{Cluster, PATIENCE, Process, Standalone, free_port, walk};
 
 fn sarsen(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
@@ -369,6 +369,60 @@ fn the_overlord_of_a_cluster_tells_its_version_and_time() {
         told.contains("9.0.0") && advice.contains("upgrade"),
         "{told} {advice}"
     );
+}
+
+#[test]
+fn an_overlord_that_talks_tls_is_asked_with_the_nodes_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    for place in ["ca", "other"] {
+        assert!(sarsen(&["ca", "init", &at(place)]).status.success());
+    }
+    let address = format!("127.0.0.1:{}", free_port());
+    let tls = |place: &str, role: &str| {
+        let file = |name: String| at(&format!("{place}/{name}"));
+        let files = [
+            file(format!("{role}.pem")),
+            file(format!("{role}.key")),
+            file("ca.pem".to_owned()),
+        ];
+        ["--tls-cert", "--tls-key", "--tls-ca"]
+            .into_iter()
+            .zip(files)
+            .flat_map(|(flag, file)| [flag.to_owned(), file])
+            .collect::<Vec<String>>()
+    };
+    let mut arguments = ["overlord", "--data-dir", &at("overlord"), "--grpc-addr", &address]
+        .map(str::to_owned)
+        .to_vec();
+    arguments.extend(tls("ca", "overlord"));
+    let _overlord = Process::start("overlord", folder.path(), &arguments);
+    let asked = |scheme: &str, certificate: &[String]| {
+        let overlord = format!("{scheme}://{address}");
+        let (data, certificate): (String, Vec<&str>) =
+            (at("worker"), certificate.iter().map(String::as_str).collect());
+        let flags = [
+            &["worker", "--data-dir", &data, "--overlord", &overlord],
+            certificate.as_slice(),
+        ]
+        .concat();
+        let (found, _) = findings(&flags);
+        let (status, told, _) = of(&found, "Overlord");
+        format!("{status} {told}")
+    };
+    let good = tls("ca", "worker");
+    let deadline = Instant::now() + PATIENCE;
+    while !asked("https", &good).starts_with("ok ") {
+        assert!(Instant::now() < deadline, "{}", asked("https", &good));
+    }
+    let stranger = asked("https", &tls("other", "worker"));
+    assert!(
+        stranger.starts_with("fail ") && stranger.to_lowercase().contains("certificate"),
+        "{stranger}"
+    );
+    for plain in [asked("http", &good), asked("https", &[]), asked("http", &[])] {
+        assert!(plain.starts_with("fail "), "{plain}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Api, Cluster, PATIENCE, Standalone, events, walk};
+use crate::cluster::{Api, Cluster, PATIENCE, Process, Standalone, events, free_port, walk};
 
 fn submit(api: &Api, query: &str, context: Value) -> (u16, Value) {
     let mut context = context;
@@ -210,6 +210,32 @@ fn a_failed_or_cancelled_query_leaves_no_page() {
         assert!(Instant::now() < deadline, "{:?}", pages_of(&cluster));
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+
+    // A gateway that does not know deep storage takes no statement whose results it could not read.
+    let address = format!("127.0.0.1:{}", free_port());
+    let overlord = cluster.overlord_address();
+    let arguments = ["gateway", "--http-addr", &address, "--overlord", &overlord].map(str::to_owned);
+    let _gateway = Process::start("blind", cluster.folder.path(), &arguments);
+    let blind = Api::new(format!("http://{address}"));
+    blind.wait_for_health();
+    let (status, refused) = submit(&blind, "SELECT 1 AS x", durable(10));
+    assert_eq!(
+        (status, &refused["persona"]),
+        (400, &json!("OPERATOR")),
+        "{refused}"
+    );
+    assert!(
+        refused["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("[selectDestination] since it is not configured")
+    );
+    assert_eq!(run(&blind, "SELECT 1 AS x", json!({}))["state"], "SUCCESS");
+    // The same statement again is the same one.
+    let named = json!({ "sqlQueryId": "named" });
+    let first = run(&blind, "SELECT 1 AS x", named.clone());
+    let (status, again) = submit(&blind, "SELECT 1 AS x", named);
+    assert_eq!((status, again), (200, first));
 }
 
 #[test]

@@ -18,7 +18,7 @@ const LINES: u32 = 200;
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
 /// Time between two lines for what has none of its own.
-const REST_EVERY: Duration = Duration::from_secs(60);
+const REST_EVERY: Duration = Duration::from_secs(20);
 
 /// Characters of a path that are told.
 const PATH_CHARACTERS: usize = 200;
@@ -202,7 +202,7 @@ mod tests {
             assert!(told.iter().all(|refusal| refusal.path.len() <= PATH_CHARACTERS));
             lines += told.len();
         }
-        assert!((200..=200 + 180 + 61).contains(&lines), "{lines}");
+        assert!((200..=200 + 180 + 181).contains(&lines), "{lines}");
         let rest = refusals.take(now + Duration::from_secs(4_000));
         assert!(
             rest.iter()

@@ -82,7 +82,7 @@ pub async fn submit(
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
-    let task_id = app
+    let reply = app
         .overlord()?
         .submit_task(v1::SubmitTaskRequest {
             spec: Some(submission.spec),
@@ -90,8 +90,16 @@ pub async fn submit(
         })
         .await
         .map_err(|status| ApiError::of_status(&status, &submission.query_id))?
-        .into_inner()
-        .task_id;
+        .into_inner();
+    let task_id = reply.task_id.clone();
+    if matches!(reply.state(), v1::TaskState::Success | v1::TaskState::Failed) {
+        // The same statement was submitted before.
+        let task = find(&app, &identity, Access::Read, &task_id).await?;
+        return Ok(json_response(
+            StatusCode::OK,
+            &shown(&app, &task, Detail::Short).await?,
+        ));
+    }
     // As it was accepted, however far it has come since.
     let accepted = v1::Task {
         state: v1::TaskState::Pending.into(),
