@@ -1,14 +1,17 @@
 //! The Overlord that a role belongs to: reachable with this node's certificate, of a version that talks to this one, with
 //! the same time.
 
+use std::time::Duration;
+
 use sarsen_kernel::secret::without_userinfo;
+use sarsen_proto::directory::is_directory;
 use sarsen_proto::membership::overlord;
 use sarsen_proto::tls::role_name;
 use sarsen_proto::transport::Network;
 use sarsen_proto::v1;
 use tonic::{Code, Status};
 
-use super::check::{Checks, Found, innermost};
+use super::check::{Checks, Found, LIMIT, innermost};
 use super::clock;
 use super::subject::Subject;
 
@@ -19,13 +22,35 @@ pub fn add(subject: &Subject, checks: &mut Checks) {
     let tls = subject.tls.clone();
     checks.add("Overlord", async move {
         match tls.load() {
-            Ok(tls) => reached(&Network::with_tls(tls), &address, role).await,
+            Ok(tls) => {
+                let network = Network::with_tls(tls);
+                let asked = tokio::time::timeout(PATIENCE, reached(&network, &address, role)).await;
+                asked.unwrap_or_else(|_| silent(&address))
+            }
             Err(error) => Found::fail(
                 format!("{}: not asked, since {error}", without_userinfo(&address)),
                 "correct --tls-cert, --tls-key and --tls-ca first",
             ),
         }
     });
+}
+
+/// A little less than a check may take, so that it tells more than that.
+const PATIENCE: Duration = LIMIT.saturating_sub(Duration::from_millis(500));
+
+/// Nobody has answered: callers of several Overlords wait for one that leads.
+fn silent(address: &str) -> Found {
+    let shown = without_userinfo(address);
+    if is_directory(address) || address.contains(',') {
+        return Found::fail(
+            format!("{shown}: no Overlord that leads answers"),
+            "start an Overlord there, or see in its log why it does not lead; see that its port can be reached from here",
+        );
+    }
+    Found::fail(
+        format!("{shown}: no answer"),
+        "see whether the host is there, and whether a firewall drops what is sent to it",
+    )
 }
 
 async fn reached(network: &Network, address: &str, role: v1::Role) -> Found {

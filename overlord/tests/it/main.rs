@@ -11,6 +11,7 @@ mod concurrency;
 mod concurrent_replace;
 mod connection_loss;
 mod election;
+mod inspection;
 mod line;
 mod locks;
 mod million;
