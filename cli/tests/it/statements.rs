@@ -89,6 +89,21 @@ fn sorted_results_are_pages_in_order_and_outlive_every_process() {
         .sum();
     assert_eq!(result["totalSizeInBytes"], total);
     assert_eq!(pages_of(&cluster).len(), pages.len());
+    let report = cluster.api.report(&id(&done));
+    assert_eq!(report["results"]["resultsTruncated"], true);
+    let last = report["stages"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        last["definition"]["processor"],
+        json!({ "type": "selectResults" })
+    );
+    assert_eq!(last["output"], "durableStorageQueryResults");
+    let counters = &report["counters"][last["stageNumber"].to_string()];
+    let written = counters
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|worker| worker["output"]["rows"][0].as_u64().unwrap());
+    assert_eq!(written.sum::<u64>(), u64::from(rows));
 
     let id = id(&done);
     let all_pages = |api: &Api| {

@@ -3,6 +3,19 @@
 use sarsen_kernel::counters::{ChannelCounters, CounterSnapshot, SortProgress};
 use serde_json::{Map, Value, json};
 
+/// Counters of a worker that writes pages of results: to Druid its rows are an output, not segments.
+pub fn of_pages(counters: &CounterSnapshot) -> CounterSnapshot {
+    let mut counters = counters.clone();
+    if let Some(written) = counters.segment_generation.take() {
+        let output = ChannelCounters {
+            rows: vec![written.rows_processed],
+            ..ChannelCounters::default()
+        };
+        counters.channels.entry("output".to_owned()).or_insert(output);
+    }
+    counters
+}
+
 /// All counters of one worker by name.
 pub fn snapshot(counters: &CounterSnapshot) -> Value {
     let mut rendered = Map::new();

@@ -1,8 +1,8 @@
 //! The report of a task.
 
 use sarsen_kernel::fault::{Fault, FaultReport};
-use sarsen_kernel::ids::QueryId;
-use sarsen_kernel::query::QueryKind;
+use sarsen_kernel::ids::{QueryId, StageNumber};
+use sarsen_kernel::query::{ProcessorKind, QueryKind};
 use sarsen_kernel::report::{QueryReport, ReportStatus, SegmentLoadReport, WorkerReport, WorkerReportState};
 use sarsen_proto::{DecodeError, from_kernel, v1};
 use serde_json::{Map, Value, json};
@@ -78,7 +78,13 @@ fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value
         .map(|(stage, workers)| {
             let workers: Map<String, Value> = workers
                 .iter()
-                .map(|(worker, snapshot)| (worker.to_string(), counters::snapshot(snapshot)))
+                .map(|(worker, snapshot)| {
+                    let snapshot = match writes_pages(query, *stage) {
+                        true => &counters::of_pages(snapshot),
+                        false => snapshot,
+                    };
+                    (worker.to_string(), counters::snapshot(snapshot))
+                })
                 .collect();
             (stage.to_string(), Value::Object(workers))
         })
@@ -96,6 +102,12 @@ fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value
         );
     }
     Ok(Value::Object(body))
+}
+
+/// Whether a stage writes pages of results.
+fn writes_pages(query: &QueryReport, stage: StageNumber) -> bool {
+    let mut stages = query.stages.iter().map(|stage| &stage.definition);
+    stages.any(|known| known.number == stage && known.processor.kind == ProcessorKind::QueryResults)
 }
 
 fn select_results(query: &QueryReport, report: &v1::Report) -> Result<Value, DecodeError> {

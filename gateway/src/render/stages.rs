@@ -37,6 +37,8 @@ pub fn stage(report: &StageReport, query: &QueryReport) -> Value {
         if report.phase.is_some() {
             put("output", json!(output_name(report.output)));
         }
+    } else if report.definition.processor.kind == ProcessorKind::QueryResults && report.phase.is_some() {
+        put("output", json!("durableStorageQueryResults"));
     }
     if let Some(start) = report.start_ms {
         put("startTime", json!(iso(start)));
