@@ -41,7 +41,12 @@ fn results(report: &Value) -> Value {
 
 /// An EXTERN of objects, with columns.
 fn objects(source: &Value, format: &str, columns: &str) -> String {
-    format!("TABLE(EXTERN('{source}', '{{\"type\":\"{format}\"}}')) EXTEND ({columns})")
+    // A csv file of ours begins with the names of its columns.
+    let format = match format {
+        "csv" => json!({ "type": "csv", "findColumnsFromHeader": true }),
+        format => json!({ "type": format }),
+    };
+    format!("TABLE(EXTERN('{source}', '{format}')) EXTEND ({columns})")
 }
 
 /// The lines of [`events`] in objects below `in/`.
