@@ -1,5 +1,7 @@
 //! Wire form of the plan nodes that datafusion-proto does not know.
 
+mod map_values;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -10,6 +12,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use prost::Message;
+use sarsen_functions::multivalue::{MAP_VALUES, MapValues};
 
 use crate::extern_scan::ExternSpec;
 use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec};
@@ -171,8 +174,18 @@ impl PhysicalExtensionCodec for FragmentCodec {
             .map_err(|error| malformed("node", &error))
     }
 
-    fn try_decode_udf(&self, name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
-        registry().udf(name)
+    fn try_encode_udf(&self, function: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        match function.inner().downcast_ref::<MapValues>() {
+            Some(function) => map_values::encode(function, buf),
+            None => Ok(()),
+        }
+    }
+
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        match name {
+            MAP_VALUES => map_values::decode(buf),
+            _ => registry().udf(name),
+        }
     }
 
     fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {

@@ -236,7 +236,7 @@ impl ScalarUDFImpl for DruidFunction {
             rows: if constant { 1 } else { arguments.number_rows },
         };
         let mut result = (self.definition.body)(&call)?;
-        if is_multi_value(arguments.return_field.data_type()) {
+        if is_multi_value(arguments.return_field.data_type()) && !is_multi_value(result.data_type()) {
             result = crate::cast::to_type(&result, &gives)?;
         }
         if result.data_type() != arguments.return_field.data_type() {

@@ -13,7 +13,7 @@ mod documentation;
 mod function;
 pub mod ingest;
 mod json;
-mod multivalue;
+pub mod multivalue;
 mod network;
 mod number;
 pub mod operand;
@@ -25,5 +25,7 @@ pub mod time;
 pub mod types;
 
 pub use number::print::{double_text, number_text};
-pub use registry::{aggregate_functions, call, registry, scalar_functions, window_functions};
+pub use registry::{
+    aggregate_functions, call, each_value, registry, scalar_functions, takes_each_value, window_functions,
+};
 pub use routines::{Routine, routines};

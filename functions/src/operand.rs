@@ -24,7 +24,7 @@ pub(crate) enum Operand {
     Time,
     /// BOOLEAN; a number is true when it is not 0.
     Condition,
-    /// An array as it is; a scalar is refused.
+    /// An array, or a VARCHAR, which may hold several values; any other scalar is refused.
     Array,
     /// A multi-value string, or a text that stands for one of one value.
     Values,
@@ -87,6 +87,7 @@ pub(crate) fn coerce(operand: Operand, found: &DataType) -> Option<DataType> {
             DataType::List(element) => Some(list_of(coerce(Operand::Any, element.data_type())?)),
             DataType::Null => Some(list_of(DataType::Utf8View)),
             values if is_multi_value(values) => Some(values.clone()),
+            text if is_text(text) => Some(DataType::Utf8View),
             _ => None,
         },
         Operand::Text if scalar => Some(DataType::Utf8View),

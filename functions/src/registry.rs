@@ -40,7 +40,20 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = SessionStateDefaults::default_aggregate_functions();
     functions.extend(aggregate::functions());
     functions.extend(sketches::aggregates());
+    functions.extend(aggregate::each::functions(&functions));
     functions
+}
+
+/// An aggregation that takes the values of multi-value strings one by one; `None` for one that takes them otherwise.
+pub fn each_value(name: &str, is_distinct: bool) -> Option<Arc<AggregateUDF>> {
+    registry()
+        .udaf(aggregate::each::each_name(name, is_distinct)?)
+        .ok()
+}
+
+/// Whether an aggregation takes the values of multi-value strings one by one.
+pub fn takes_each_value(name: &str) -> bool {
+    aggregate::each::is_each_name(name)
 }
 
 /// DataFusion's scalar functions that mean what Druid's of the same name mean.

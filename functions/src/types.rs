@@ -19,7 +19,12 @@ pub fn json_type() -> DataType {
 
 /// Arrow's type of a multi-value string. No other value has it, as for [`json_type`].
 pub fn multi_value_type() -> DataType {
-    DataType::LargeList(Arc::new(Field::new_list_field(DataType::Utf8View, true)))
+    multi_value_of(DataType::Utf8View)
+}
+
+/// Arrow's type of what a function gives for each value of a multi-value string.
+pub fn multi_value_of(value: DataType) -> DataType {
+    DataType::LargeList(Arc::new(Field::new_list_field(value, true)))
 }
 
 /// Whether a type is that of JSON.

@@ -1,6 +1,7 @@
 //! What INSERT and REPLACE add to a query: checks of its columns, time chunks, cluster keys, the segment stage.
 
 mod group_order;
+pub mod strings;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use crate::error::{Place, PlanError};
 use crate::granularity::Granularity;
 use crate::intervals::{self, ETERNITY};
 use crate::rewrite::{Clock, rewrite_expr};
+use crate::settings::ArrayIngestMode;
 use crate::sharding::{self, Sharding};
 use crate::stages::{Open, StageBuilder};
 use crate::statement::{Ingest, Overwrite, back_quoted};
@@ -344,6 +346,7 @@ pub fn prepare(
     plan: LogicalPlan,
     ingest: &Ingest,
     time_column: TimeColumn,
+    arrays: ArrayIngestMode,
 ) -> Result<Prepared> {
     let names = output_names(&plan, ingest);
     let schema = Arc::clone(plan.schema());
@@ -358,7 +361,7 @@ pub fn prepare(
         } else {
             match stored_type(field.data_type()) {
                 Some(data_type) => column.cast_to(&data_type, schema.as_ref())?,
-                None => column,
+                None => strings::stored(column, field.data_type(), arrays)?,
             }
         };
         stored.push(expr.alias(name));

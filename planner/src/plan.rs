@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use crate::analyze::multivalue::MultiValueStrings;
 use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
 use crate::metadata::{MetadataAnswer, MetadataTable, SYSTEM_SCHEMAS};
@@ -254,8 +256,9 @@ impl<'a> Planner<'a> {
 
     async fn plan_select(&self, session: &SessionState, query: &Query) -> Result<Planned, PlanError> {
         let logical = self.logical_plan(session, query).await?;
-        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
-        let physical = self.physical_plan(session, &logical).await?;
+        let explicit = self.explicit(session, &logical)?;
+        let names: SchemaRef = Arc::new(explicit.schema().as_arrow().clone());
+        let physical = self.physical_plan(session, &explicit).await?;
         let mut builder = self.builder();
         let partitions = self
             .settings
@@ -322,14 +325,21 @@ impl<'a> Planner<'a> {
         let logical = self.logical_plan(session, query).await?;
         let checked = ingest::check_columns(&logical, ingest, &self.statement.tokens)?;
         let replace_intervals = ingest::replace_intervals(session, ingest)?;
-        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let explicit = self.explicit(session, &logical)?;
+        let names: SchemaRef = Arc::new(explicit.schema().as_arrow().clone());
         let mut given = outputs(&logical, &names);
         for (output, name) in given.iter_mut().zip(&ingest.columns) {
             output.name.clone_from(name);
         }
-        let unprepared = logical.clone();
-        let prepared =
-            ingest::prepare(session, logical, ingest, checked).map_err(|error| self.refused(&error))?;
+        ingest::strings::check(
+            &explicit,
+            &given,
+            self.request.tables.iter().find(|table| table.name == datasource),
+            &self.context,
+            self.settings.arrays,
+        )?;
+        let prepared = ingest::prepare(session, explicit, ingest, checked, self.settings.arrays)
+            .map_err(|error| self.refused(&error))?;
         let physical = self.physical_plan(session, &prepared.plan).await?;
         let stored = prepared
             .plan
@@ -354,7 +364,7 @@ impl<'a> Planner<'a> {
             .filter_map(|(column, _)| column.checked_sub(added))
             .filter(|column| *column < given.len() && !ingest.clustered_by.is_empty())
             .collect();
-        let mut native = native::native(&unprepared, &clustered, self.settings.native);
+        let mut native = native::native(&logical, &clustered, self.settings.native);
         if let Some(native) = &mut native {
             for ((_, name), output) in native.mappings.iter_mut().zip(&given) {
                 name.clone_from(&output.name);
@@ -408,10 +418,11 @@ impl<'a> Planner<'a> {
     ) -> Result<Planned, PlanError> {
         export::check(query)?;
         let logical = self.logical_plan(session, query).await?;
-        let names: SchemaRef = Arc::new(logical.schema().as_arrow().clone());
+        let explicit = self.explicit(session, &logical)?;
+        let names: SchemaRef = Arc::new(explicit.schema().as_arrow().clone());
         let columns = outputs(&logical, &names);
         let target = export::target(export, &columns, &self.settings)?;
-        let physical = self.physical_plan(session, &logical).await?;
+        let physical = self.physical_plan(session, &explicit).await?;
         let mut builder = self.builder();
         let closed = builder
             .open(&physical)
@@ -468,6 +479,15 @@ impl<'a> Planner<'a> {
             .statement_to_plan(datafusion_statement(query))
             .await
             .map_err(|error| self.without_time(self.refused(&error)))
+    }
+
+    /// The plan with its multi-value strings as such.
+    fn explicit(&self, session: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
+        let rule = MultiValueStrings {
+            grouping: self.settings.grouping,
+        };
+        rule.analyze(plan.clone(), session.config_options())
+            .map_err(|error| self.refused(&error))
     }
 
     /// EARLIEST and LATEST read a `__time` that the query may not have.

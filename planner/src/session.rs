@@ -69,7 +69,7 @@ pub fn session(
         .with_aggregate_functions(sarsen_functions::aggregate_functions())
         .with_window_functions(sarsen_functions::window_functions())
         .with_expr_planners(operators)
-        .with_analyzer_rules(analyze::rules())
+        .with_analyzer_rules(analyze::rules(settings.grouping))
         .with_table_functions(HashMap::new())
         .with_type_planner(Arc::new(DruidTypes))
         .with_relation_planners(vec![Arc::new(ExternPlanner { scans: scans.clone() })])

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::analyze::multivalue::Grouping;
 use crate::error::PlanError;
 use crate::native::{DistinctCount, Native};
 
@@ -18,6 +19,9 @@ pub struct Settings {
     pub sort_merge_join: bool,
     /// Bytes of a worker task, where they were set by hand.
     pub task_memory_bytes: Option<u64>,
+    /// `groupByEnableMultiValueUnnesting`.
+    pub grouping: Grouping,
+    pub arrays: ArrayIngestMode,
     pub native: Native,
     pub export: ExportSettings,
     pub select_destination: SelectDestination,
@@ -28,6 +32,13 @@ pub struct Settings {
 pub enum SelectDestination {
     TaskReport,
     DurableStorage,
+}
+
+/// What VARCHAR ARRAYs are stored as: `arrayIngestMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrayIngestMode {
+    Arrays,
+    MultiValueStrings,
 }
 
 /// How the files of an export are cut and compressed.
@@ -75,7 +86,7 @@ impl Settings {
                 ))
             })?,
         };
-        check_array_mode(context)?;
+        let arrays = array_mode(context)?;
         let memory = positive(context, "maxQueryMemoryBytes")?;
         positive(context, "maxScannedBytes")?;
         positive(context, "maxOutputRows")?;
@@ -94,10 +105,14 @@ impl Settings {
                 .into_iter()
                 .chain(memory.map(|bytes| bytes / u64::from(max_workers.max(1))))
                 .min(),
+            grouping: match context.get("groupByEnableMultiValueUnnesting") {
+                Some(flag) if is_false(flag) => Grouping::Refuses,
+                _ => Grouping::Unnests,
+            },
+            arrays,
             native: Native {
                 distinct: match context.get("useApproximateCountDistinct") {
-                    Some(Value::Bool(false)) => DistinctCount::Exact,
-                    Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => DistinctCount::Exact,
+                    Some(flag) if is_false(flag) => DistinctCount::Exact,
                     _ => DistinctCount::Approximate,
                 },
                 sort_merge_join,
@@ -128,15 +143,26 @@ fn select_destination(context: &Map<String, Value>) -> Result<SelectDestination,
 }
 
 /// Druid lets a task begin before it refuses the value.
-fn check_array_mode(context: &Map<String, Value>) -> Result<(), PlanError> {
-    match text(context, "arrayIngestMode")? {
-        Some(mode) if !["mvd", "array"].contains(&mode.to_lowercase().as_str()) => {
-            Err(PlanError::bad_context(format!(
-                "Expected key [arrayIngestMode] to be referring to one of the values [MVD,ARRAY] of enum \
-                 [ArrayIngestMode], but got [{mode}]"
-            )))
-        }
-        _ => Ok(()),
+fn array_mode(context: &Map<String, Value>) -> Result<ArrayIngestMode, PlanError> {
+    let Some(mode) = text(context, "arrayIngestMode")? else {
+        return Ok(ArrayIngestMode::Arrays);
+    };
+    match mode.to_lowercase().as_str() {
+        "array" => Ok(ArrayIngestMode::Arrays),
+        "mvd" => Ok(ArrayIngestMode::MultiValueStrings),
+        _ => Err(PlanError::bad_context(format!(
+            "Expected key [arrayIngestMode] to be referring to one of the values [MVD,ARRAY] of enum \
+             [ArrayIngestMode], but got [{mode}]"
+        ))),
+    }
+}
+
+/// A flag that is off, as a boolean or as a word.
+fn is_false(flag: &Value) -> bool {
+    match flag {
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.eq_ignore_ascii_case("false"),
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use sarsen_kernel::query::InputDescriptor;
 use crate::intervals;
 use crate::key_bounds::{self, KeyBounds};
 use crate::request::TableSchema;
-use crate::types::{signature_descriptors, table_field};
+use crate::types::{signature_descriptors, table_field, written_field};
 
 /// What one scan of a plan reads.
 #[derive(Debug, Clone)]
@@ -136,22 +136,27 @@ impl TableProvider for ExternTable {
 #[derive(Debug)]
 pub struct DatasourceTable {
     datasource: String,
+    /// The columns as statements see them, or as they are stored.
     schema: SchemaRef,
+    stored: SchemaRef,
     rows: u64,
     bytes: u64,
     scans: Scans,
 }
 
 impl DatasourceTable {
+    /// The table as statements see it: a multi-value string is a VARCHAR.
     pub fn new(table: &TableSchema, scans: Scans) -> Self {
-        let fields: Vec<_> = table
+        let stored: Vec<_> = table
             .columns
             .iter()
             .map(|(name, native)| table_field(name, native))
             .collect();
+        let written: Vec<_> = stored.iter().cloned().map(written_field).collect();
         DatasourceTable {
             datasource: table.name.clone(),
-            schema: Arc::new(Schema::new(fields)),
+            schema: Arc::new(Schema::new(written)),
+            stored: Arc::new(Schema::new(stored)),
             rows: table.rows,
             bytes: table.bytes,
             scans,
@@ -160,6 +165,18 @@ impl DatasourceTable {
 
     pub fn datasource(&self) -> &str {
         &self.datasource
+    }
+
+    /// The table with its multi-value strings as such; `None` when nothing would differ.
+    pub fn explicit(&self) -> Option<Self> {
+        (self.schema != self.stored).then(|| DatasourceTable {
+            datasource: self.datasource.clone(),
+            schema: Arc::clone(&self.stored),
+            stored: Arc::clone(&self.stored),
+            rows: self.rows,
+            bytes: self.bytes,
+            scans: self.scans.clone(),
+        })
     }
 
     fn statistics(&self) -> Statistics {

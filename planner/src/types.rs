@@ -59,7 +59,8 @@ fn native_data_type(data_type: &DataType) -> String {
             "DOUBLE".to_owned()
         }
         json if is_json(json) => "COMPLEX<json>".to_owned(),
-        DataType::Utf8 | DataType::Utf8View | DataType::Null | DataType::LargeList(_) => "STRING".to_owned(),
+        DataType::Utf8 | DataType::Utf8View | DataType::Null => "STRING".to_owned(),
+        DataType::LargeList(value) => native_type(value),
         DataType::List(element) | DataType::ListView(element) => {
             format!("ARRAY<{}>", native_type(element))
         }
@@ -115,6 +116,15 @@ pub fn table_field(name: &str, native: &str) -> Field {
     DruidType::parse(native)
         .unwrap_or(DruidType::String)
         .arrow_field(name)
+}
+
+/// The field as statements see it.
+pub fn written_field(field: Field) -> Field {
+    if is_multi_value(field.data_type()) {
+        field.with_data_type(DataType::Utf8View)
+    } else {
+        field
+    }
 }
 
 /// The signature's columns for reports.

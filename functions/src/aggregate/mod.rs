@@ -4,6 +4,7 @@ mod any;
 mod bits;
 mod by_time;
 mod collect;
+pub(crate) mod each;
 mod spread;
 
 use std::sync::Arc;

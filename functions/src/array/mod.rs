@@ -14,7 +14,6 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::cast::{to_text, to_type};
 use crate::function::{Call, Definition, Gives, defined, list_of};
 use crate::operand::Operand::{Any, Array as AnArray, Long, Text};
-use crate::types::is_multi_value;
 
 pub(crate) use build::{append, concat, filtered, prepend, slice};
 pub(crate) use find::{contains, offset_of, ordinal_of, overlap};
@@ -37,15 +36,23 @@ const FUNCTIONS: [Definition; 14] = [
         Gives::Condition,
         find::scalar_in,
     ),
-    Definition::new("array_append", &[AnArray, Any], Gives::First, append),
+    Definition::new("array_append", &[AnArray, Any], Gives::Of(of_first), append),
     Definition::new("array_prepend", &[Any, AnArray], Gives::Of(second), prepend),
-    Definition::new("array_concat", &[AnArray, AnArray], Gives::First, concat),
-    Definition::new("array_slice", &[AnArray, Long], Gives::First, slice).or(&[Long]),
+    Definition::new("array_concat", &[AnArray, AnArray], Gives::Of(of_first), concat),
+    Definition::new("array_slice", &[AnArray, Long], Gives::Of(of_first), slice).or(&[Long]),
     Definition::new("array_to_string", &[AnArray, Text], Gives::Text, join),
     Definition::new("mv_to_array", &[Any], Gives::Texts, |call| {
-        values_of(&lists(call, 0)?)
+        to_type(
+            &(Arc::new(lists(call, 0)?) as ArrayRef),
+            &list_of(DataType::Utf8View),
+        )
     }),
 ];
+
+/// Whether a function takes a multi-value string as an array.
+pub(crate) fn takes_whole(name: &str) -> bool {
+    name != "scalar_in_array" && FUNCTIONS.iter().any(|definition| definition.name == name)
+}
 
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -55,14 +62,28 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
 /// The type of an array's elements.
 pub(crate) fn element(types: &[DataType]) -> Result<DataType> {
     Ok(match types.first() {
-        Some(DataType::List(element)) => element.data_type().clone(),
+        Some(DataType::List(element) | DataType::LargeList(element)) => element.data_type().clone(),
         Some(scalar) if !scalar.is_null() => scalar.clone(),
         _ => DataType::Utf8View,
     })
 }
 
+fn of_first(types: &[DataType]) -> Result<DataType> {
+    Ok(array_of(types.first()))
+}
+
 fn second(types: &[DataType]) -> Result<DataType> {
-    Ok(types.get(1).cloned().unwrap_or(DataType::Null))
+    Ok(array_of(types.get(1)))
+}
+
+/// An array's own type; that of an array of it for a VARCHAR, and of its values for a multi-value string.
+fn array_of(found: Option<&DataType>) -> DataType {
+    match found {
+        Some(array @ DataType::List(_)) => array.clone(),
+        Some(DataType::LargeList(value)) => list_of(value.data_type().clone()),
+        Some(scalar) if !scalar.is_null() => list_of(scalar.clone()),
+        _ => list_of(DataType::Utf8View),
+    }
 }
 
 /// An argument as lists; a scalar is a list of one.
@@ -71,7 +92,7 @@ pub(crate) fn lists(call: &Call<'_>, position: usize) -> Result<ListArray> {
     let array = match array.data_type() {
         DataType::List(_) => array,
         DataType::Null => to_type(&array, &list_of(DataType::Utf8View))?,
-        values if is_multi_value(values) => arrow::compute::cast(&array, &list_of(DataType::Utf8View))?,
+        DataType::LargeList(value) => arrow::compute::cast(&array, &list_of(value.data_type().clone()))?,
         scalar => to_type(&array, &list_of(scalar.clone()))?,
     };
     match array.as_list_opt::<i32>() {

@@ -1,11 +1,18 @@
-//! Multi-value strings: VARCHARs that hold several values. In Arrow they are lists of texts, and their fields are marked.
+//! Multi-value strings: VARCHARs that hold several values.
+//!
+//! As a statement has them they are VARCHARs, and so are the results of functions that make them. The planner puts the
+//! functions of [`explicit_name`] in their place, whose results are lists of texts.
+
+pub mod explicit;
+mod map;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringViewArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use arrow::datatypes::DataType;
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
 use crate::array::{
@@ -79,9 +86,69 @@ const FUNCTIONS: [Definition; 19] = [
     }),
 ];
 
+pub use map::{MAP_VALUES, MapValues, Sees};
+
+/// Functions that give multi-value strings, and their names where a plan says so.
+const EXPLICIT: [(&str, &str); 11] = [
+    ("array_to_mv", "__array_to_mv"),
+    ("mv_append", "__mv_append"),
+    ("mv_concat", "__mv_concat"),
+    ("mv_filter_none", "__mv_filter_none"),
+    ("mv_filter_only", "__mv_filter_only"),
+    ("mv_filter_prefix", "__mv_filter_prefix"),
+    ("mv_filter_regex", "__mv_filter_regex"),
+    ("mv_harmonize_nulls", "__mv_harmonize_nulls"),
+    ("mv_prepend", "__mv_prepend"),
+    ("mv_slice", "__mv_slice"),
+    ("string_to_mv", "__string_to_mv"),
+];
+
+/// The function whose result is a multi-value string, where `name` as it is written gives a VARCHAR.
+pub fn explicit_name(name: &str) -> Option<&'static str> {
+    let mut names = EXPLICIT.iter();
+    names
+        .find(|(written, _)| *written == name)
+        .map(|(_, explicit)| *explicit)
+}
+
+/// Whether a function takes multi-value strings as they are, not value by value.
+pub fn takes_whole(name: &str) -> bool {
+    let is_own = |definition: &Definition| definition.name == name || definition.aliases.contains(&name);
+    name.starts_with("__mv_")
+        || matches!(
+            name,
+            MAP_VALUES
+                | "__array_to_mv"
+                | "__string_to_mv"
+                | explicit::ANY_HOLDS
+                | explicit::AS_VALUES
+                | explicit::ONLY_VALUE
+                | explicit::JOINED_VALUES
+                | explicit::FIRST_VALUE
+                | explicit::STORED_VALUES
+                | explicit::UNNESTED_VALUES
+        )
+        || FUNCTIONS.iter().any(is_own)
+        || crate::array::takes_whole(name)
+}
+
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    defined(FUNCTIONS)
+    let explicit = FUNCTIONS.iter().filter_map(|definition| {
+        explicit_name(definition.name).map(|name| Definition { name, ..*definition })
+    });
+    let written = FUNCTIONS.map(|definition| match definition.gives {
+        Gives::Values => Definition {
+            gives: Gives::Text,
+            body: |call| internal_err!("{} was planned without its values", call.name),
+            ..definition
+        },
+        _ => definition,
+    });
+    let mut functions = defined(written);
+    functions.extend(defined(explicit));
+    functions.extend(explicit::functions());
+    functions
 }
 
 /// The body over strings without a value as ones that hold NULL.
@@ -111,12 +178,21 @@ fn among(call: &Call<'_>, wanted: bool) -> Result<ArrayRef> {
     let text = |texts: &StringViewArray, position: usize| {
         texts.is_valid(position).then(|| texts.value(position).to_owned())
     };
-    filtered(&values, |row, position| {
+    left(&filtered(&values, |row, position| {
         let own = text(own, position);
         let is_among =
             span(&others, row).is_some_and(|mut others| others.any(|other| text(texts, other) == own));
         is_among == wanted
-    })
+    })?)
+}
+
+/// What a filter leaves of strings: NULL where it is no value.
+fn left(filtered: &ArrayRef) -> Result<ArrayRef> {
+    let lists = filtered.as_list::<i32>();
+    let has_values = (0..lists.len()).map(|row| lists.is_valid(row) && lists.value_length(row) > 0);
+    let valid: NullBuffer = has_values.collect::<Vec<bool>>().into();
+    let (field, offsets, values, _) = lists.clone().into_parts();
+    Ok(Arc::new(ListArray::try_new(field, offsets, values, Some(valid))?))
 }
 
 /// Values that a test of one literal holds for.
@@ -126,7 +202,7 @@ fn that(call: &Call<'_>, holds: impl Fn(&StringViewArray, &str) -> Result<Boolea
         None => BooleanArray::new_null(values.values().len()),
         Some(literal) => holds(values.values().as_string_view(), literal)?,
     };
-    filtered(&values, |_, position| {
+    left(&filtered(&values, |_, position| {
         held.is_valid(position) && held.value(position)
-    })
+    })?)
 }

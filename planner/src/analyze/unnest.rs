@@ -15,12 +15,17 @@ pub struct FlattenUnnest;
 
 impl AnalyzerRule for FlattenUnnest {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(flatten)?.data)
+        flattened(plan)
     }
 
     fn name(&self) -> &str {
         "flatten_unnest"
     }
+}
+
+/// The plan without joins with UNNEST.
+pub fn flattened(plan: LogicalPlan) -> Result<LogicalPlan> {
+    Ok(plan.transform_up_with_subqueries(flatten)?.data)
 }
 
 fn flatten(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

@@ -1,0 +1,216 @@
+//! Expressions over multi-value strings.
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result, plan_err};
+use datafusion::logical_expr::expr::{InSubquery, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit, not};
+use sarsen_functions::multivalue::{explicit, explicit_name, takes_whole};
+use sarsen_functions::types::is_multi_value;
+
+use super::map;
+
+/// Makes expressions over `schema` explicit.
+pub(super) struct Exprs<'a> {
+    pub schema: &'a DFSchema,
+    pub config: &'a ConfigOptions,
+}
+
+impl Exprs<'_> {
+    pub fn is_multi_value(&self, expr: &Expr) -> Result<bool> {
+        Ok(is_multi_value(&expr.get_type(self.schema)?))
+    }
+
+    /// An expression as a value: over multi-value strings it is one itself.
+    pub fn value(&self, expr: Expr) -> Result<Expr> {
+        match expr {
+            Expr::Alias(mut alias) => {
+                alias.expr = Box::new(self.value(*alias.expr)?);
+                Ok(Expr::Alias(alias))
+            }
+            leaf if is_leaf(&leaf) => self.leaf(leaf),
+            operator => {
+                let explicit = each_leaf(operator, &mut |leaf| self.leaf(leaf))?;
+                map::map_values(explicit, self.schema, self.config)
+            }
+        }
+    }
+
+    /// A condition of rows: over multi-value strings it holds where it holds for any value.
+    pub fn condition(&self, expr: Expr) -> Result<Expr> {
+        let inner =
+            |expr: Box<Expr>| Ok::<_, datafusion::common::DataFusionError>(Box::new(self.condition(*expr)?));
+        match expr {
+            Expr::Alias(alias) => self.condition(*alias.expr),
+            Expr::BinaryExpr(BinaryExpr { left, op, right })
+                if matches!(op, Operator::And | Operator::Or) =>
+            {
+                Ok(Expr::BinaryExpr(BinaryExpr {
+                    left: inner(left)?,
+                    op,
+                    right: inner(right)?,
+                }))
+            }
+            Expr::Not(expr) => Ok(Expr::Not(inner(expr)?)),
+            Expr::IsTrue(expr) => Ok(Expr::IsTrue(inner(expr)?)),
+            Expr::IsNotTrue(expr) => Ok(Expr::IsNotTrue(inner(expr)?)),
+            Expr::IsFalse(expr) => Ok(Expr::IsFalse(inner(expr)?)),
+            Expr::IsNotFalse(expr) => Ok(Expr::IsNotFalse(inner(expr)?)),
+            other => {
+                let value = self.value(other.clone())?;
+                if !self.is_multi_value(&value)? {
+                    return Ok(value);
+                }
+                match positive(other) {
+                    (positive, Sign::Plain) => any_holds(self.value(positive)?),
+                    (positive, Sign::Negated) => Ok(not(any_holds(self.value(positive)?)?)),
+                }
+            }
+        }
+    }
+
+    /// The one value of a string, with an error for rows that have several.
+    pub fn only_value(&self, expr: Expr, error: &str) -> Result<Expr> {
+        function(explicit::ONLY_VALUE, vec![expr, lit(error)])
+    }
+
+    fn leaf(&self, leaf: Expr) -> Result<Expr> {
+        match leaf {
+            Expr::ScalarFunction(ScalarFunction { func, args }) => {
+                let args = args
+                    .into_iter()
+                    .map(|argument| self.value(argument))
+                    .collect::<Result<Vec<_>>>()?;
+                match explicit_name(func.name()) {
+                    Some(name) => function(name, args),
+                    None => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
+                }
+            }
+            // CAST of a multi-value string to an array gives its values.
+            Expr::Cast(Cast { expr, field }) => {
+                let expr = self.value(*expr)?;
+                let expr = if self.is_multi_value(&expr)? {
+                    function("mv_to_array", vec![expr])?
+                } else {
+                    expr
+                };
+                Ok(Expr::Cast(Cast {
+                    expr: Box::new(expr),
+                    field,
+                }))
+            }
+            Expr::InSubquery(InSubquery {
+                expr,
+                subquery,
+                negated,
+            }) => {
+                let expr = self.value(*expr)?;
+                if self.is_multi_value(&expr)? {
+                    return plan_err!(
+                        "IN with a subquery does not support multi-value strings. Please unnest the string with \
+                         UNNEST(MV_TO_ARRAY()) to proceed further"
+                    );
+                }
+                Ok(Expr::InSubquery(InSubquery {
+                    expr: Box::new(expr),
+                    subquery,
+                    negated,
+                }))
+            }
+            Expr::AggregateFunction(call) => self.aggregate(call),
+            Expr::WindowFunction(mut call) => {
+                let params = &mut call.params;
+                for expr in params.args.iter_mut().chain(&mut params.partition_by) {
+                    *expr = self.value(std::mem::take(expr))?;
+                }
+                for sort in &mut params.order_by {
+                    sort.expr = self.value(std::mem::take(&mut sort.expr))?;
+                }
+                if let Some(filter) = params.filter.take() {
+                    params.filter = Some(Box::new(self.condition(*filter)?));
+                }
+                Ok(Expr::WindowFunction(call))
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+/// Whether an expression is evaluated once for each row, whatever multi-value strings are in it.
+pub(super) fn is_leaf(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_)
+        | Expr::OuterReferenceColumn(..)
+        | Expr::ScalarSubquery(_)
+        | Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::SetComparison(_)
+        | Expr::AggregateFunction(_)
+        | Expr::WindowFunction(_)
+        | Expr::GroupingSet(_) => true,
+        Expr::ScalarFunction(function) => takes_whole(function.func.name()),
+        Expr::Cast(cast) => matches!(cast.field.data_type(), arrow::datatypes::DataType::List(_)),
+        _ => false,
+    }
+}
+
+/// The operators of an expression with `change` applied to what they stand on.
+pub(super) fn each_leaf(expr: Expr, change: &mut dyn FnMut(Expr) -> Result<Expr>) -> Result<Expr> {
+    let changed = expr.transform_down(|expr| {
+        if is_leaf(&expr) {
+            Ok(Transformed::new(change(expr)?, true, TreeNodeRecursion::Jump))
+        } else {
+            Ok(Transformed::no(expr))
+        }
+    })?;
+    Ok(changed.data)
+}
+
+enum Sign {
+    Plain,
+    Negated,
+}
+
+/// A condition without its negation, which is that of the row: `x <> 'a'` holds where no value is `a`.
+fn positive(expr: Expr) -> (Expr, Sign) {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (op, sign) = match op {
+                Operator::NotEq => (Operator::Eq, Sign::Negated),
+                Operator::IsDistinctFrom => (Operator::IsNotDistinctFrom, Sign::Negated),
+                op => (op, Sign::Plain),
+            };
+            (Expr::BinaryExpr(BinaryExpr { left, op, right }), sign)
+        }
+        Expr::IsNotNull(inner) => (Expr::IsNull(inner), Sign::Negated),
+        Expr::Like(mut like) if like.negated => {
+            like.negated = false;
+            (Expr::Like(like), Sign::Negated)
+        }
+        Expr::SimilarTo(mut like) if like.negated => {
+            like.negated = false;
+            (Expr::SimilarTo(like), Sign::Negated)
+        }
+        Expr::Between(mut between) if between.negated => {
+            between.negated = false;
+            (Expr::Between(between), Sign::Negated)
+        }
+        Expr::InList(mut list) if list.negated => {
+            list.negated = false;
+            (Expr::InList(list), Sign::Negated)
+        }
+        other => (other, Sign::Plain),
+    }
+}
+
+fn any_holds(values: Expr) -> Result<Expr> {
+    function(explicit::ANY_HOLDS, vec![values])
+}
+
+/// A call of one of the functions that are always there.
+pub(super) fn function(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
+    match sarsen_functions::call(name, arguments) {
+        Some(call) => Ok(call),
+        None => datafusion::common::internal_err!("there is no function {name}"),
+    }
+}
