@@ -1,5 +1,6 @@
 //! What a query reads, as tables of DataFusion.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -12,6 +13,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_engine::{ExternScanExec, segment_scan};
 use sarsen_kernel::query::InputDescriptor;
+use sarsen_storage::format::FormatKind;
+use sarsen_storage::signature::DruidType;
 
 use crate::intervals;
 use crate::key_bounds::{self, KeyBounds};
@@ -93,6 +96,25 @@ impl ExternTable {
             schema: Arc::new(schema),
             scans,
         }
+    }
+
+    /// The table with some of its STRINGs as multi-value strings, where a file may hold arrays; `None` without any.
+    pub fn explicit(&self, several: &HashSet<String>) -> Option<Self> {
+        if !matches!(self.spec.format.kind, FormatKind::Json | FormatKind::Parquet) {
+            return None;
+        }
+        let mut spec = self.spec.as_ref().clone();
+        let strings = spec
+            .signature
+            .0
+            .iter_mut()
+            .filter(|(name, of_type)| *of_type == DruidType::String && several.contains(name));
+        let mut changes = false;
+        for (_, of_type) in strings {
+            *of_type = DruidType::MultiValue;
+            changes = true;
+        }
+        changes.then(|| ExternTable::new(spec, self.scans.clone()))
     }
 
     /// For reports.

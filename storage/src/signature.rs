@@ -13,12 +13,17 @@ use crate::StorageError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DruidType {
     String,
+    /// A STRING that a statement takes for several values: an array of a file is one such string.
+    MultiValue,
     Long,
     Double,
     Float,
     Complex(String),
     Array(Box<DruidType>),
 }
+
+/// Name of a multi-value STRING in specs that travel to workers; users write STRING.
+const MULTI_VALUE: &str = "MULTI_VALUE<STRING>";
 
 /// Field metadata key that marks JSON columns.
 pub const EXTENSION_NAME: &str = "ARROW:extension:name";
@@ -33,6 +38,7 @@ impl DruidType {
         let inside = |prefix: &str| upper.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('>'));
         Ok(match upper.as_str() {
             "STRING" | "VARCHAR" => DruidType::String,
+            MULTI_VALUE => DruidType::MultiValue,
             "LONG" | "BIGINT" => DruidType::Long,
             "DOUBLE" => DruidType::Double,
             "FLOAT" => DruidType::Float,
@@ -52,6 +58,7 @@ impl DruidType {
     pub fn name(&self) -> String {
         match self {
             DruidType::String => "STRING".to_owned(),
+            DruidType::MultiValue => MULTI_VALUE.to_owned(),
             DruidType::Long => "LONG".to_owned(),
             DruidType::Double => "DOUBLE".to_owned(),
             DruidType::Float => "FLOAT".to_owned(),
@@ -63,6 +70,9 @@ impl DruidType {
     pub(crate) fn data_type(&self) -> DataType {
         match self {
             DruidType::String => DataType::Utf8View,
+            DruidType::MultiValue => {
+                DataType::LargeList(Arc::new(Field::new_list_field(DataType::Utf8View, true)))
+            }
             // JSON has an Arrow type that nothing else has, so that it is known where metadata is lost.
             DruidType::Complex(_) => DataType::LargeUtf8,
             DruidType::Long => DataType::Int64,

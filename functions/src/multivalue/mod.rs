@@ -4,6 +4,7 @@
 //! functions of [`explicit_name`] in their place, whose results are lists of texts.
 
 pub mod explicit;
+mod find;
 mod map;
 
 use std::sync::Arc;
@@ -13,14 +14,13 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, internal_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
+use datafusion::logical_expr::ScalarUDF;
 
 use crate::array::{
-    append, at, concat, contains, filtered, join, length, lists, offset_of, ordinal_of, overlap, prepend,
-    slice, span, values_of,
+    append, at, concat, filtered, join, length, lists, offset_of, ordinal_of, prepend, slice, span,
 };
 use crate::cast::to_type;
-use crate::function::{Body, Call, Definition, Gives, defined, list_of};
+use crate::function::{Call, Definition, Gives, defined, list_of};
 use crate::operand::Operand::{Any, ArrayOrScalar, Long, Text, Values};
 
 const FUNCTIONS: [Definition; 19] = [
@@ -33,14 +33,17 @@ const FUNCTIONS: [Definition; 19] = [
     }),
     Definition::new("mv_offset_of", &[ArrayOrScalar, Any], Gives::Long, offset_of),
     Definition::new("mv_ordinal_of", &[ArrayOrScalar, Any], Gives::Long, ordinal_of),
-    Definition::new("mv_contains", &[ArrayOrScalar, Any], Gives::Condition, |call| {
-        with_null(call, contains)
-    }),
+    Definition::new(
+        "mv_contains",
+        &[ArrayOrScalar, Any],
+        Gives::Condition,
+        find::contains,
+    ),
     Definition::new(
         "mv_overlap",
         &[ArrayOrScalar, ArrayOrScalar],
         Gives::Condition,
-        |call| with_null(call, overlap),
+        find::overlap,
     ),
     Definition::new("mv_append", &[ArrayOrScalar, Any], Gives::Values, append),
     Definition::new("mv_prepend", &[Any, ArrayOrScalar], Gives::Values, prepend),
@@ -149,21 +152,6 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend(defined(explicit));
     functions.extend(explicit::functions());
     functions
-}
-
-/// The body over strings without a value as ones that hold NULL.
-fn with_null(call: &Call<'_>, body: Body) -> Result<ArrayRef> {
-    let mut arguments = call.arguments.to_vec();
-    for (position, argument) in arguments.iter_mut().enumerate() {
-        // What is looked for in a string may be a plain value.
-        if position == 0 || call.name == "mv_overlap" {
-            *argument = ColumnarValue::Array(values_of(&lists(call, position)?)?);
-        }
-    }
-    body(&Call {
-        arguments: &arguments,
-        ..*call
-    })
 }
 
 fn texts_of(call: &Call<'_>, position: usize) -> Result<ArrayRef> {

@@ -13,6 +13,7 @@ mod groups;
 mod map;
 mod sets;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -21,16 +22,18 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::logical_plan::{Filter, TableScanBuilder};
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, TableScan, Unnest};
+use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, TableScan, Unnest,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
-use sarsen_functions::multivalue::{explicit, explicit_name};
+use sarsen_functions::multivalue::{explicit, explicit_name, takes_whole};
 use sarsen_functions::types::is_multi_value;
 
 use self::exprs::Exprs;
 use super::unnest;
-use crate::tables::DatasourceTable;
+use crate::tables::{DatasourceTable, ExternTable};
 
 /// What GROUP BY makes of several values, the context's `groupByEnableMultiValueUnnesting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,8 +53,12 @@ pub struct MultiValueStrings {
 impl AnalyzerRule for MultiValueStrings {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let plan = unnest::flattened(plan)?;
+        let several = taken_whole(&plan)?;
         Ok(plan
-            .transform_up_with_subqueries(|plan| self.in_node(plan, config))?
+            .transform_up_with_subqueries(|plan| match plan {
+                LogicalPlan::TableScan(scan) => typed(scan, &several),
+                other => self.in_node(other, config),
+            })?
             .data)
     }
 
@@ -62,9 +69,6 @@ impl AnalyzerRule for MultiValueStrings {
 
 impl MultiValueStrings {
     fn in_node(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<Transformed<LogicalPlan>> {
-        if let LogicalPlan::TableScan(scan) = plan {
-            return stored(scan);
-        }
         if !is_touched(&plan)? {
             return Ok(Transformed::no(plan));
         }
@@ -124,16 +128,40 @@ fn has_multi_value(schema: &DFSchema) -> bool {
         .any(|field| is_multi_value(field.data_type()))
 }
 
-/// A datasource's columns as they are stored.
-fn stored(scan: TableScan) -> Result<Transformed<LogicalPlan>> {
-    let explicit = source_as_provider(&scan.source)
-        .ok()
-        .and_then(|provider| provider.downcast_ref::<DatasourceTable>()?.explicit());
-    let Some(table) = explicit else {
+/// Names of columns that some function takes for several values.
+fn taken_whole(plan: &LogicalPlan) -> Result<HashSet<String>> {
+    let mut names = HashSet::new();
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(function) = expr
+                    && takes_whole(function.func.name())
+                {
+                    let columns = function.args.iter().filter_map(Expr::try_as_col);
+                    names.extend(columns.map(|column| column.name.clone()));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(names)
+}
+
+/// A table's columns with their real types: a datasource's are known, a file's are what the statement takes them for.
+fn typed(scan: TableScan, several: &HashSet<String>) -> Result<Transformed<LogicalPlan>> {
+    let provider = source_as_provider(&scan.source).ok();
+    let source = provider.and_then(|provider| {
+        if let Some(table) = provider.downcast_ref::<DatasourceTable>() {
+            return Some(provider_as_source(Arc::new(table.explicit()?)));
+        }
+        let table = provider.downcast_ref::<ExternTable>()?;
+        Some(provider_as_source(Arc::new(table.explicit(several)?)))
+    });
+    let Some(source) = source else {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
     };
     let mut scan = scan;
-    scan.source = provider_as_source(Arc::new(table));
+    scan.source = source;
     let scan = TableScanBuilder::from(scan).build()?;
     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
 }
@@ -153,7 +181,22 @@ fn joined(mut join: Join, exprs: &Exprs<'_>) -> Result<LogicalPlan> {
         .into_iter()
         .map(|(left, right)| Ok((key(left)?, key(right)?)))
         .collect::<Result<_>>()?;
-    join.filter = join.filter.map(|filter| exprs.condition(filter)).transpose()?;
+    if let Some(filter) = join.filter.take() {
+        let conditions = split_conjunction_owned(filter)
+            .into_iter()
+            .map(|condition| match condition {
+                // What the optimiser may make a key of.
+                Expr::BinaryExpr(BinaryExpr { left, op, right }) if op == Operator::Eq => {
+                    Ok(Expr::BinaryExpr(BinaryExpr {
+                        left: Box::new(key(*left)?),
+                        op,
+                        right: Box::new(key(*right)?),
+                    }))
+                }
+                other => exprs.condition(other),
+            });
+        join.filter = conjunction(conditions.collect::<Result<Vec<_>>>()?);
+    }
     LogicalPlan::Join(join).recompute_schema()
 }
 

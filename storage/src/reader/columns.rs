@@ -1,11 +1,13 @@
 //! Arrow builders that are filled a row at a time. A row is gathered as cells first, so that one that turns out bad leaves
 //! nothing behind.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Builder, Float64Builder, Int64Builder, LargeStringBuilder, ListBuilder, RecordBatch,
-    StringViewBuilder,
+    ArrayRef, Float32Builder, Float64Builder, Int64Builder, LargeListBuilder, LargeStringBuilder,
+    ListBuilder, RecordBatch, StringViewBuilder,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use serde_json::Value;
@@ -56,6 +58,13 @@ enum Builder {
     Texts(ListBuilder<StringViewBuilder>),
     Longs(ListBuilder<Int64Builder>),
     Doubles(ListBuilder<Float64Builder>),
+    /// A multi-value string.
+    Values(LargeListBuilder<StringViewBuilder>),
+    /// Arrays of anything else.
+    Nested {
+        element: DruidType,
+        arrays: Vec<Option<Vec<Value>>>,
+    },
 }
 
 impl Columns {
@@ -165,6 +174,9 @@ fn builder(of_type: &DruidType) -> Builder {
     let element = |data_type: DataType| Arc::new(arrow::datatypes::Field::new("item", data_type, true));
     match of_type {
         DruidType::String => Builder::Text(StringViewBuilder::new()),
+        DruidType::MultiValue => Builder::Values(
+            LargeListBuilder::new(StringViewBuilder::new()).with_field(element(DataType::Utf8View)),
+        ),
         DruidType::Complex(_) => Builder::Json(LargeStringBuilder::new()),
         DruidType::Long => Builder::Long(Int64Builder::new()),
         DruidType::Double => Builder::Double(Float64Builder::new()),
@@ -173,12 +185,16 @@ fn builder(of_type: &DruidType) -> Builder {
             DruidType::Long => {
                 Builder::Longs(ListBuilder::new(Int64Builder::new()).with_field(element(DataType::Int64)))
             }
-            DruidType::Double | DruidType::Float => Builder::Doubles(
+            DruidType::Double => Builder::Doubles(
                 ListBuilder::new(Float64Builder::new()).with_field(element(DataType::Float64)),
             ),
-            _ => Builder::Texts(
+            DruidType::String => Builder::Texts(
                 ListBuilder::new(StringViewBuilder::new()).with_field(element(DataType::Utf8View)),
             ),
+            other => Builder::Nested {
+                element: other.clone(),
+                arrays: Vec::new(),
+            },
         },
     }
 }
@@ -300,48 +316,28 @@ impl Builder {
             }
             Builder::Texts(builder) => match elements(cell, scratch) {
                 None => builder.append_null(),
-                Some(elements) => {
-                    for element in elements {
-                        builder.values().append_option(match element {
-                            Value::Null => None,
-                            Value::String(text) => Some(text),
-                            other => Some(other.to_string()),
-                        });
-                    }
-                    builder.append(true);
-                }
+                Some(elements) => builder.append_value(elements.into_iter().map(nested::text)),
+            },
+            Builder::Values(builder) => match elements(cell, scratch) {
+                None => builder.append_null(),
+                Some(elements) => builder.append_value(elements.into_iter().map(nested::text)),
             },
             Builder::Longs(builder) => match elements(cell, scratch) {
                 None => builder.append_null(),
-                Some(elements) => {
-                    for element in elements {
-                        let from_text = element.as_str().and_then(|text| text.parse().ok());
-                        let from_double = element.as_f64().map(|value| value as i64);
-                        let from_bool = element.as_bool().map(i64::from);
-                        let long = element.as_i64().or(from_double).or(from_text).or(from_bool);
-                        builder.values().append_option(long);
-                    }
-                    builder.append(true);
-                }
+                Some(elements) => builder.append_value(elements.iter().map(nested::long)),
             },
             Builder::Doubles(builder) => match elements(cell, scratch) {
                 None => builder.append_null(),
-                Some(elements) => {
-                    for element in elements {
-                        let from_text = element.as_str().and_then(|text| text.parse().ok());
-                        let from_bool = element.as_bool().map(|value| f64::from(u8::from(value)));
-                        builder
-                            .values()
-                            .append_option(element.as_f64().or(from_text).or(from_bool));
-                    }
-                    builder.append(true);
-                }
+                Some(elements) => builder.append_value(elements.iter().map(nested::double)),
             },
+            Builder::Nested { arrays, .. } => arrays.push(elements(cell, scratch)),
         }
     }
 
     fn finish(&mut self) -> ArrayRef {
         match self {
+            Builder::Values(builder) => Arc::new(builder.finish()),
+            Builder::Nested { element, arrays } => nested::arrays(std::mem::take(arrays), element),
             Builder::Text(builder) => Arc::new(builder.finish()),
             Builder::Json(builder) => Arc::new(builder.finish()),
             Builder::Long(builder) => Arc::new(builder.finish()),

@@ -1,14 +1,22 @@
 //! Expressions over multi-value strings.
 
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, plan_err};
-use datafusion::logical_expr::expr::{InSubquery, ScalarFunction};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit, not};
+use datafusion::common::{Column, DFSchema, Result, internal_err, plan_datafusion_err};
+use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, ScalarFunction};
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery, cast, lit, not,
+};
 use sarsen_functions::multivalue::{explicit, explicit_name, takes_whole};
 use sarsen_functions::types::is_multi_value;
 
 use super::map;
+
+/// Bytes of the values of a subquery that a multi-value string is looked for in.
+const MOST_BYTES: i64 = 256 << 20;
 
 /// Makes expressions over `schema` explicit.
 pub(super) struct Exprs<'a> {
@@ -106,10 +114,8 @@ impl Exprs<'_> {
             }) => {
                 let expr = self.value(*expr)?;
                 if self.is_multi_value(&expr)? {
-                    return plan_err!(
-                        "IN with a subquery does not support multi-value strings. Please unnest the string with \
-                         UNNEST(MV_TO_ARRAY()) to proceed further"
-                    );
+                    let found = in_subquery(expr, subquery)?;
+                    return Ok(if negated { not(found) } else { found });
                 }
                 Ok(Expr::InSubquery(InSubquery {
                     expr: Box::new(expr),
@@ -149,7 +155,7 @@ pub(super) fn is_leaf(expr: &Expr) -> bool {
         | Expr::WindowFunction(_)
         | Expr::GroupingSet(_) => true,
         Expr::ScalarFunction(function) => takes_whole(function.func.name()),
-        Expr::Cast(cast) => matches!(cast.field.data_type(), arrow::datatypes::DataType::List(_)),
+        Expr::Cast(cast) => matches!(cast.field.data_type(), DataType::List(_)),
         _ => false,
     }
 }
@@ -203,6 +209,23 @@ fn positive(expr: Expr) -> (Expr, Sign) {
     }
 }
 
+/// `x IN (SELECT y …)` holds where any value of `x` is among all of `y`.
+fn in_subquery(string: Expr, mut subquery: Subquery) -> Result<Expr> {
+    let columns = subquery.subquery.schema().columns();
+    let [column] = <[Column; 1]>::try_from(columns)
+        .map_err(|_| plan_datafusion_err!("IN takes a subquery of one column"))?;
+    let plan =
+        LogicalPlanBuilder::from(subquery.subquery).filter(Expr::Column(column.clone()).is_not_null())?;
+    let Some(collect) = sarsen_functions::registry().udaf("array_agg").ok() else {
+        return internal_err!("there is no ARRAY_AGG");
+    };
+    let text = cast(Expr::Column(column), DataType::Utf8View);
+    let all = AggregateFunction::new_udf(collect, vec![text, lit(MOST_BYTES)], true, None, Vec::new(), None);
+    let all = Expr::AggregateFunction(all).alias("values");
+    subquery.subquery = Arc::new(plan.aggregate(Vec::<Expr>::new(), vec![all])?.build()?);
+    function("mv_overlap", vec![string, Expr::ScalarSubquery(subquery)])
+}
+
 fn any_holds(values: Expr) -> Result<Expr> {
     function(explicit::ANY_HOLDS, vec![values])
 }
@@ -211,6 +234,6 @@ fn any_holds(values: Expr) -> Result<Expr> {
 pub(super) fn function(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
     match sarsen_functions::call(name, arguments) {
         Some(call) => Ok(call),
-        None => datafusion::common::internal_err!("there is no function {name}"),
+        None => internal_err!("there is no function {name}"),
     }
 }

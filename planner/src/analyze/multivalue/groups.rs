@@ -173,8 +173,11 @@ fn renamed(plan: LogicalPlan, schema: &datafusion::common::DFSchema) -> Result<L
     }
     let columns = plan.schema().columns().into_iter();
     let names = schema.iter();
-    let exprs: Vec<Expr> = columns
+    // What GROUPING reads is not for others to see.
+    let shown = columns
         .zip(names)
+        .filter(|(column, _)| column.name != Aggregate::INTERNAL_GROUPING_ID);
+    let exprs: Vec<Expr> = shown
         .map(|(column, (qualifier, field))| {
             if column.relation.as_ref() == qualifier && column.name == *field.name() {
                 Expr::Column(column)
