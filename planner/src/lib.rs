@@ -10,6 +10,7 @@
 mod analyze;
 mod check;
 mod depth;
+mod derived;
 mod dialect;
 mod error;
 mod export;

@@ -8,6 +8,8 @@ use sqlparser::ast::{
     Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
+use crate::derived::free_name;
+
 mod calls;
 mod chains;
 mod tables;
@@ -118,14 +120,11 @@ pub fn distinct_names(query: &mut Query) {
             _ => continue,
         };
         let Some(name) = name else { continue };
-        if names.insert(name.clone()) {
+        let free = free_name(&name, &names);
+        names.insert(free.clone());
+        if free == name {
             continue;
         }
-        let mut numbered = (0_usize..).map(|number| format!("{name}{number}"));
-        let Some(free) = numbered.find(|name| !names.contains(name)) else {
-            return;
-        };
-        names.insert(free.clone());
         *item = SelectItem::ExprWithAlias {
             expr: expr.clone(),
             alias: Ident::with_quote('"', free),

@@ -15,6 +15,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use sarsen_engine::runtime::session_config;
 
 use crate::analyze;
+use crate::derived::DerivedPlanner;
 use crate::external::ExternPlanner;
 use crate::operators::DruidOperators;
 use crate::request::PlanRequest;
@@ -72,7 +73,10 @@ pub fn session(
         .with_analyzer_rules(analyze::rules(settings.grouping))
         .with_table_functions(HashMap::new())
         .with_type_planner(Arc::new(DruidTypes))
-        .with_relation_planners(vec![Arc::new(ExternPlanner { scans: scans.clone() })])
+        .with_relation_planners(vec![
+            Arc::new(ExternPlanner { scans: scans.clone() }),
+            Arc::new(DerivedPlanner),
+        ])
         .with_execution_props(properties)
         .build())
 }

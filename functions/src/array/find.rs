@@ -11,6 +11,7 @@ use datafusion::common::{Result, exec_err};
 use super::{lists, span};
 use crate::cast::to_type;
 use crate::function::Call;
+use crate::operand::is_text;
 
 /// Two arrays of elements as rows that can be compared.
 struct Comparable {
@@ -128,6 +129,10 @@ fn index_of(call: &Call<'_>, first: i64) -> Result<ArrayRef> {
     if matches!(wanted.data_type(), DataType::List(_)) {
         return exec_err!("Function[{}] second argument must be a scalar", call.name);
     }
+    // `1` and `'1'`, and `1` and `1.0`, are different elements.
+    if kind(array.values().data_type()) != kind(wanted.data_type()) {
+        return Ok(Arc::new(Int64Array::new_null(array.len())));
+    }
     let compare = Comparable::new(array.values(), &wanted)?;
     let cast = to_type(&wanted, array.values().data_type())?;
     let indices: Int64Array = (0..array.len())
@@ -141,4 +146,22 @@ fn index_of(call: &Call<'_>, first: i64) -> Result<ArrayRef> {
         })
         .collect();
     Ok(Arc::new(indices))
+}
+
+/// What Java's objects for values of a type are equal to.
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Text,
+    Long,
+    Double,
+    Other,
+}
+
+fn kind(data_type: &DataType) -> Kind {
+    match data_type {
+        text if is_text(text) || text.is_null() => Kind::Text,
+        number if number.is_floating() => Kind::Double,
+        number if number.is_integer() || number.is_temporal() || *number == DataType::Boolean => Kind::Long,
+        _ => Kind::Other,
+    }
 }

@@ -34,7 +34,7 @@ fn parse(call: &Call<'_>, mistakes: Mistakes) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let parsed = texts.iter().map(|text| {
         let Some(text) = text else { return Ok(None) };
-        match (Json::parse(text), mistakes) {
+        match (Json::parse_first(text), mistakes) {
             (Ok(Json::Null), _) => Ok(None),
             (Ok(json), _) => Ok(Some(json_text(&json))),
             (Err(_), Mistakes::AreNull) => Ok(None),

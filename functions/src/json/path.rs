@@ -1,5 +1,7 @@
 //! Druid's part of JSONPath: `$`, `.name`, `['name']` and `[index]`.
 
+use std::collections::VecDeque;
+
 use super::value::{Json, element, field};
 
 /// A path, taken apart.
@@ -110,36 +112,87 @@ impl Path {
     }
 }
 
-/// Paths to all primitive values, and arrays of nothing else, below a value.
+/// Paths to all primitive values, and arrays of nothing else, below a value; in the order in which Java's HashSet has
+/// them, which is that of Druid.
 pub(crate) fn paths(root: &Json) -> Vec<String> {
     let mut found = Vec::new();
-    collect(root, "$".to_owned(), &mut found);
-    found
+    let mut waiting = VecDeque::from([(root, Place::root())]);
+    while let Some((value, place)) = waiting.pop_front() {
+        match value {
+            Json::Object(fields) => {
+                for (name, field) in fields {
+                    wait_or_take(field, place.field(name), &mut waiting, &mut found);
+                }
+            }
+            Json::Array(elements) if elements.iter().any(is_nested) => {
+                for (index, element) in elements.iter().enumerate() {
+                    wait_or_take(element, place.element(index), &mut waiting, &mut found);
+                }
+            }
+            _ => found.push(place),
+        }
+    }
+    let mut buckets: u32 = 16;
+    while found.len() > buckets as usize / 4 * 3 {
+        buckets *= 2;
+    }
+    // The sort is stable: within a bucket they stay in the order in which they came.
+    found.sort_by_key(|place| (place.hash ^ (place.hash >> 16)) & (buckets - 1));
+    found.into_iter().map(|place| place.path).collect()
 }
 
-fn collect(value: &Json, path: String, found: &mut Vec<String>) {
-    match value {
-        Json::Object(fields) => {
-            for (name, field) in fields {
-                let quoted = name.is_empty() || name.contains(['.', '\'', '"', '[', ']']);
-                let path = if quoted {
-                    format!("{path}['{name}']")
-                } else {
-                    format!("{path}.{name}")
-                };
-                collect(field, path, found);
-            }
+fn is_nested(value: &Json) -> bool {
+    matches!(value, Json::Array(_) | Json::Object(_))
+}
+
+fn wait_or_take<'j>(
+    value: &'j Json,
+    place: Place,
+    waiting: &mut VecDeque<(&'j Json, Place)>,
+    found: &mut Vec<Place>,
+) {
+    if is_nested(value) {
+        waiting.push_back((value, place));
+    } else {
+        found.push(place);
+    }
+}
+
+/// A path and the hash that Java's list of its parts has.
+struct Place {
+    path: String,
+    hash: u32,
+}
+
+impl Place {
+    fn root() -> Self {
+        Place {
+            path: "$".to_owned(),
+            hash: 1,
         }
-        Json::Array(elements)
-            if elements
-                .iter()
-                .any(|element| matches!(element, Json::Array(_) | Json::Object(_))) =>
-        {
-            for (index, element) in elements.iter().enumerate() {
-                collect(element, format!("{path}[{index}]"), found);
-            }
-        }
-        _ => found.push(path),
+    }
+
+    fn field(&self, name: &str) -> Self {
+        let quoted = name.is_empty() || name.contains(['.', '\'', '"', '[', ']']);
+        let text = name.encode_utf16().fold(0_u32, |hash, unit| {
+            hash.wrapping_mul(31).wrapping_add(unit.into())
+        });
+        let path = if quoted {
+            format!("{}['{name}']", self.path)
+        } else {
+            format!("{}.{name}", self.path)
+        };
+        self.with(path, text)
+    }
+
+    fn element(&self, index: usize) -> Self {
+        let hash = u32::try_from(index).unwrap_or(u32::MAX);
+        self.with(format!("{}[{index}]", self.path), hash)
+    }
+
+    fn with(&self, path: String, part: u32) -> Self {
+        let hash = self.hash.wrapping_mul(31).wrapping_add(part.wrapping_add(31));
+        Place { path, hash }
     }
 }
 
@@ -165,6 +218,27 @@ mod tests {
         assert_eq!(find("$.y[2]"), None);
         assert_eq!(find("$.y.x"), None);
         assert_eq!(find("$"), Some(json.clone()));
+    }
+
+    #[test]
+    fn paths_come_as_from_a_hash_set_of_java() {
+        let json = r#"{"a_str":"A","a_num_int":1,"a_num_float":0.1,"a_bool":true,"a_null":null,"a_empty_obj":{},
+            "a_empty_array":[],"a_empty_obj_nested":{"o1":{},"o2":[],"o3":null},"a_empty_array_nested":[{},[],null]}"#;
+        assert_eq!(
+            paths(&Json::parse(json).unwrap()),
+            [
+                "$.a_str",
+                "$.a_empty_array",
+                "$.a_null",
+                "$.a_num_int",
+                "$.a_bool",
+                "$.a_empty_array_nested[1]",
+                "$.a_empty_array_nested[2]",
+                "$.a_empty_obj_nested.o2",
+                "$.a_num_float",
+                "$.a_empty_obj_nested.o3"
+            ]
+        );
     }
 
     #[test]

@@ -26,6 +26,14 @@ impl Json {
         serde_json::from_str(text)
     }
 
+    /// The first value of a text; what follows it does not matter.
+    pub(crate) fn parse_first(text: &str) -> Result<Json, serde_json::Error> {
+        match serde_json::Deserializer::from_str(text).into_iter().next() {
+            Some(first) => first,
+            None => Json::parse(text),
+        }
+    }
+
     /// Sets a field, in its old place where there is one.
     pub(crate) fn set(fields: &mut Vec<(String, Json)>, name: String, value: Json) {
         match fields.iter_mut().find(|(known, _)| *known == name) {

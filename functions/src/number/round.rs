@@ -110,16 +110,9 @@ fn round(value: f64, digits: i32) -> f64 {
 }
 
 fn truncate(value: f64, digits: i32) -> f64 {
-    if !value.is_finite() {
-        return value;
-    }
     let scale = 10_f64.powi(digits);
-    let scaled = value * scale;
-    if scaled.is_finite() {
-        scaled.trunc() / scale
-    } else {
-        value
-    }
+    // By way of a LONG, as in Druid: what is no number is 0, and what is too large is as much as there is room for.
+    (value * scale) as i64 as f64 / scale
 }
 
 /// Cuts a number's decimal text after so many digits; `up` says of the rest whether the last one grows.
@@ -171,5 +164,7 @@ mod tests {
         assert_eq!(whole(150, -2, half_up), 200);
         assert_eq!(whole(-149, -2, half_up), -100);
         assert_eq!(truncate(-1.29, 1), -1.2);
+        assert_eq!(truncate(f64::NAN, 2), 0.0);
+        assert_eq!(truncate(f64::NEG_INFINITY, 11), -92_233_720.368_547_75);
     }
 }

@@ -199,7 +199,15 @@ fn matched_parts(text: &str, separator: &str) -> Result<Vec<String>> {
             _ => return exec_err!("[{separator}] is not a pattern to split by"),
         };
         if after.len() == rest.len() {
-            return exec_err!("[{separator}] matches nothing at all, which splits nothing");
+            // A match of nothing stands between any two characters.
+            let mut characters = rest.chars();
+            let Some(first) = characters.next() else {
+                return Ok(parts);
+            };
+            let after = characters.as_str().to_owned();
+            parts.push(first.to_string());
+            rest = after;
+            continue;
         }
         parts.push(before);
         rest = after;
@@ -218,6 +226,7 @@ mod tests {
         assert_eq!(parts("a1b22c", "[0-9]+").unwrap(), ["a", "b", "c"]);
         assert_eq!(parts("abc", "").unwrap(), ["a", "b", "c"]);
         assert_eq!(parts("", ",").unwrap(), [""]);
+        assert_eq!(parts("1a2", "|").unwrap(), ["1", "a", "2"]);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, InList};
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, LogicalPlan, Operator, cast, lit};
+use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, Join, Like, LogicalPlan, Operator, cast, lit,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
 use datafusion::scalar::ScalarValue;
@@ -45,6 +47,13 @@ fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
+        }
+    }
+    if let LogicalPlan::Filter(filter) = &plan
+        && let LogicalPlan::Join(join) = filter.input.as_ref()
+    {
+        for condition in split_conjunction(&filter.predicate) {
+            check_sides(condition, join, &schema)?;
         }
     }
     let names = NamePreserver::new(&plan);
@@ -114,7 +123,14 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         op,
         Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
     );
-    let (left, right) = if is_text(&left_type) && is_number(&right_type) {
+    if is_json(&left_type) && is_json(&right_type) && matches!(op, Operator::Eq | Operator::NotEq) {
+        return Ok(Transformed::yes(unknown()));
+    }
+    let (left, right) = if is_array_of(&left_type, is_text) && is_array_of(&right_type, is_number) {
+        (left, Box::new(cast(*right, left_type)))
+    } else if is_array_of(&left_type, is_number) && is_array_of(&right_type, is_text) {
+        (Box::new(cast(*left, right_type)), right)
+    } else if is_text(&left_type) && is_number(&right_type) {
         let (left, right) = text_and_number(*left, *right, &right_type, is_equality);
         (Box::new(left), Box::new(right))
     } else if is_number(&left_type) && is_text(&right_type) {
@@ -124,6 +140,15 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
     };
     Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+}
+
+/// JSON is equal to nothing, not even to itself.
+fn unknown() -> Expr {
+    lit(ScalarValue::Boolean(None))
+}
+
+fn is_array_of(found: &DataType, is_element: impl Fn(&DataType) -> bool) -> bool {
+    matches!(found, DataType::List(element) if is_element(element.data_type()))
 }
 
 fn text_and_number(text: Expr, number: Expr, number_type: &DataType, is_equality: bool) -> (Expr, Expr) {
@@ -158,7 +183,11 @@ fn typed_value(expr: &Expr, number_type: &DataType) -> Option<Expr> {
 }
 
 fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if !is_text(&list.expr.get_type(schema)?) {
+    let found = list.expr.get_type(schema)?;
+    if is_json(&found) {
+        return Ok(Transformed::yes(unknown()));
+    }
+    if !is_text(&found) {
         return Ok(Transformed::no(Expr::InList(list)));
     }
     let mut changed = false;
@@ -209,6 +238,27 @@ fn check_join(key: &DataType) -> Result<()> {
             "Cannot join when the join condition has column of type [{}]",
             sql_name(key)
         );
+    }
+    Ok(())
+}
+
+/// `FROM a, b WHERE a.x = b.y` is a join, too.
+fn check_sides(condition: &Expr, join: &Join, schema: &DFSchema) -> Result<()> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = condition
+    else {
+        return Ok(());
+    };
+    let is_of = |side: &LogicalPlan, expr: &Expr| {
+        let columns = expr.column_refs();
+        !columns.is_empty() && columns.iter().all(|column| side.schema().has_column(column))
+    };
+    let joins = |left: &Expr, right: &Expr| is_of(&join.left, left) && is_of(&join.right, right);
+    if joins(left, right) || joins(right, left) {
+        check_join(&left.get_type(schema)?)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::InSubquery;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, SubqueryAlias};
 use datafusion::optimizer::AnalyzerRule;
 
 #[derive(Debug)]
@@ -15,9 +15,8 @@ pub struct DistinctSubqueries;
 
 impl AnalyzerRule for DistinctSubqueries {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(|plan| {
-            plan.map_expressions(|expr| expr.transform_up(|expr| Ok(distinct(expr))))
-        })?;
+        let plan = plan
+            .transform_up_with_subqueries(|plan| plan.map_expressions(|expr| expr.transform_up(distinct)))?;
         Ok(plan.data)
     }
 
@@ -26,28 +25,37 @@ impl AnalyzerRule for DistinctSubqueries {
     }
 }
 
-fn distinct(expr: Expr) -> Transformed<Expr> {
+/// Name of the rows that are looked into. Under it their column is never taken for one of the rows that look.
+const ALIAS: &str = "__in";
+
+fn distinct(expr: Expr) -> Result<Transformed<Expr>> {
     let Expr::InSubquery(InSubquery {
         expr,
         mut subquery,
         negated,
     }) = expr
     else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
-    let changes = subquery.outer_ref_columns.is_empty() && !is_distinct(&subquery.subquery);
+    let is_named = matches!(subquery.subquery.as_ref(), LogicalPlan::SubqueryAlias(_));
+    let changes = subquery.outer_ref_columns.is_empty() && !is_named;
     if changes {
-        subquery.subquery = Arc::new(LogicalPlan::Distinct(Distinct::All(subquery.subquery)));
+        let plan = if is_distinct(&subquery.subquery) {
+            subquery.subquery
+        } else {
+            Arc::new(LogicalPlan::Distinct(Distinct::All(subquery.subquery)))
+        };
+        subquery.subquery = Arc::new(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(plan, ALIAS)?));
     }
     let expr = Expr::InSubquery(InSubquery {
         expr,
         subquery,
         negated,
     });
-    match changes {
+    Ok(match changes {
         true => Transformed::yes(expr),
         false => Transformed::no(expr),
-    }
+    })
 }
 
 /// Whether the one column of a plan has no value twice.

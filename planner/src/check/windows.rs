@@ -93,7 +93,8 @@ fn check_function(
         },
     };
     check_frame(spec.window_frame.as_ref()).map_err(located)?;
-    if matches!(name.as_str(), "RANK" | "DENSE_RANK") && spec.order_by.is_empty() {
+    let ranks = ["RANK", "DENSE_RANK", "PERCENT_RANK", "CUME_DIST"].contains(&name.as_str());
+    if ranks && spec.order_by.is_empty() {
         return Err(located(PlanError::invalid(
             "RANK or DENSE_RANK functions require ORDER BY clause in window specification",
         )));

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, TimezoneInfo,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, TimezoneInfo,
     TrimWhereField, Value,
 };
 
@@ -67,6 +67,11 @@ pub(super) fn plain(expr: &Expr, clock: &Clock) -> Option<Expr> {
             Some(call("pi", Vec::new()))
         }
         Expr::Function(function) => function_call(function, clock),
+        // `INTERVAL '90' DAY(3)`: how many digits there may be.
+        Expr::Interval(interval) if interval.leading_precision.is_some() => Some(Expr::Interval(Interval {
+            leading_precision: None,
+            ..interval.clone()
+        })),
         _ => None,
     }
 }
