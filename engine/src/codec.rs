@@ -182,9 +182,10 @@ impl PhysicalExtensionCodec for FragmentCodec {
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        match name {
-            MAP_VALUES => map_values::decode(buf),
-            _ => registry().udf(name),
+        if name.starts_with(MAP_VALUES) {
+            map_values::decode(buf)
+        } else {
+            registry().udf(name)
         }
     }
 

@@ -24,6 +24,7 @@ mod text;
 pub mod time;
 pub mod types;
 
+pub use json::JSON_HAS_VALUE;
 pub use number::print::{double_text, number_text};
 pub use registry::{
     aggregate_functions, call, each_value, registry, scalar_functions, takes_each_value, window_functions,

@@ -121,6 +121,11 @@ impl Visitor for Checker<'_> {
         if let Err(error) = self.check_number(expr) {
             return ControlFlow::Break(error);
         }
+        if let Expr::Array(array) = expr
+            && array.elem.is_empty()
+        {
+            return ControlFlow::Break(PlanError::invalid("Require at least 1 argument"));
+        }
         if let Some(place) = self.aggregate(expr) {
             if let Some(outer) = self.inside.first() {
                 let error = PlanError::invalid("Aggregate expressions cannot be nested");

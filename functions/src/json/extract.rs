@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, ListBuilder, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, ListBuilder, StringViewBuilder,
+};
 use arrow::array::{Float64Builder, Int64Builder, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -21,8 +23,11 @@ const fn value(name: &'static str, gives: Gives) -> Definition {
     Definition::new(name, &[Any, Text], gives, json_value)
 }
 
+/// Whether a filter takes what is at a path for a value: a primitive one, or an array of such.
+pub const HAS_VALUE: &str = "__json_has_value";
+
 /// JSON_VALUE is one function per type that it returns: a fragment's functions are found by name.
-pub(super) const FUNCTIONS: [Definition; 13] = [
+pub(super) const FUNCTIONS: [Definition; 14] = [
     value("json_value", Gives::Text),
     value("__json_value_long", Gives::Long),
     value("__json_value_double", Gives::Double),
@@ -35,6 +40,7 @@ pub(super) const FUNCTIONS: [Definition; 13] = [
         "__json_value_doubles",
         Gives::Of(|_| Ok(list_of(DataType::Float64))),
     ),
+    Definition::new(HAS_VALUE, &[Any, Text], Gives::Condition, has_value),
     Definition::new("json_query", &[Any, Text], Gives::Json, json_query),
     Definition::new(
         "json_query_array",
@@ -196,6 +202,23 @@ fn lists(found: &[Option<Json>], element: &DataType) -> Result<ArrayRef> {
         DataType::Float64 => built!(Float64Builder::new(), double_of),
         _ => built!(StringViewBuilder::new(), text_of),
     })
+}
+
+fn has_value(call: &Call<'_>) -> Result<ArrayRef> {
+    // Druid's columns have no paths that count from an array's end.
+    let has_path = !matches!(&Paths::of(call)?, Paths::One(path) if path.counts_from_end());
+    let found: BooleanArray = found(call)?
+        .iter()
+        .map(|value| match value {
+            None | Some(Json::Object(_)) => Some(false),
+            Some(Json::Array(elements)) => {
+                let is_nested = |element: &Json| matches!(element, Json::Array(_) | Json::Object(_));
+                Some(has_path && !elements.iter().any(is_nested))
+            }
+            Some(_) => Some(has_path),
+        })
+        .collect();
+    Ok(Arc::new(found))
 }
 
 fn json_query(call: &Call<'_>) -> Result<ArrayRef> {

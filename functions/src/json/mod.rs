@@ -12,6 +12,8 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::function::defined;
 
+pub use extract::HAS_VALUE as JSON_HAS_VALUE;
+
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = defined(extract::FUNCTIONS);

@@ -94,6 +94,13 @@ impl Path {
         Json::parse(part).ok().filter(|value| *value != Json::Null)
     }
 
+    /// Whether an index of the path is negative.
+    pub(crate) fn counts_from_end(&self) -> bool {
+        self.0
+            .iter()
+            .any(|step| matches!(step, Step::Element(index) if *index < 0))
+    }
+
     /// What is at the path; `None` where there is nothing or null.
     pub(crate) fn find<'j>(&self, root: &'j Json) -> Option<&'j Json> {
         let found = self.0.iter().try_fold(root, |value, step| match (value, step) {

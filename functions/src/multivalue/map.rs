@@ -36,10 +36,11 @@ pub struct MapValues {
     result: DataType,
     /// `body` for people to read.
     shown: String,
+    name: String,
     signature: Signature,
 }
 
-/// Name under which the function travels.
+/// What the function's names begin with; what is mapped follows.
 pub const MAP_VALUES: &str = "__map_values";
 
 impl MapValues {
@@ -54,6 +55,7 @@ impl MapValues {
         Ok(MapValues {
             result: multi_value_of(body.data_type(&inputs)?),
             signature: Signature::any(sees.len(), Volatility::Immutable),
+            name: format!("{MAP_VALUES}[{shown}]"),
             body,
             inputs,
             sees,
@@ -99,19 +101,7 @@ impl Hash for MapValues {
 
 impl ScalarUDFImpl for MapValues {
     fn name(&self) -> &str {
-        MAP_VALUES
-    }
-
-    fn display_name(&self, arguments: &[Expr]) -> Result<String> {
-        self.schema_name(arguments)
-    }
-
-    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let arguments: Vec<String> = arguments
-            .iter()
-            .map(|argument| argument.schema_name().to_string())
-            .collect();
-        Ok(format!("map_values({}, {})", self.shown, arguments.join(", ")))
+        &self.name
     }
 
     fn signature(&self) -> &Signature {

@@ -114,14 +114,25 @@ pub fn explicit_name(name: &str) -> Option<&'static str> {
         .map(|(_, explicit)| *explicit)
 }
 
+/// Positions of the arguments that a function takes for strings with several values, or for arrays.
+pub fn whole_arguments(name: &str) -> &'static [usize] {
+    match name {
+        "string_to_mv" | "scalar_in_array" => &[],
+        "mv_prepend" | "array_prepend" => &[1],
+        "mv_concat" | "mv_overlap" | "array_concat" | "array_overlap" => &[0, 1],
+        other if takes_whole(other) => &[0],
+        _ => &[],
+    }
+}
+
 /// Whether a function takes multi-value strings as they are, not value by value.
 pub fn takes_whole(name: &str) -> bool {
     let is_own = |definition: &Definition| definition.name == name || definition.aliases.contains(&name);
     name.starts_with("__mv_")
+        || name.starts_with(MAP_VALUES)
         || matches!(
             name,
-            MAP_VALUES
-                | "__array_to_mv"
+            "__array_to_mv"
                 | "__string_to_mv"
                 | explicit::ANY_HOLDS
                 | explicit::AS_VALUES

@@ -10,14 +10,14 @@ use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, InList};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Join, Like, LogicalPlan, Operator, cast, lit,
+    BinaryExpr, Expr, ExprSchemable, Join, Like, LogicalPlan, Operator, cast, lit, not,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
 use datafusion::scalar::ScalarValue;
-use sarsen_functions::number_text;
 use sarsen_functions::operand::{is_text, sql_name};
 use sarsen_functions::types::is_json;
+use sarsen_functions::{JSON_HAS_VALUE as HAS_VALUE, number_text};
 
 #[derive(Debug)]
 pub struct DruidComparisons;
@@ -56,10 +56,14 @@ fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             check_sides(condition, join, &schema)?;
         }
     }
+    let filters = matches!(plan, LogicalPlan::Filter(_));
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let transformed = expr.transform_up(|expr| in_expr(expr, &schema))?;
+        let transformed = expr.transform_up(|expr| match filters {
+            true => json_null(expr).transform_data(|expr| in_expr(expr, &schema)),
+            false => in_expr(expr, &schema),
+        })?;
         Ok(transformed.update_data(|expr| name.restore(expr)))
     })
 }
@@ -140,6 +144,25 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
     };
     Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+}
+
+/// `JSON_VALUE(column, path) IS NULL` in a filter asks for what Druid's column has at the path, and that may be an array
+/// where JSON_VALUE gives NULL.
+fn json_null(expr: Expr) -> Transformed<Expr> {
+    let asked = |inner: &Expr| match inner {
+        Expr::ScalarFunction(function) if function.func.name() == "json_value" => {
+            let is_column = matches!(function.args.first(), Some(Expr::Column(_)));
+            let has_value = is_column.then(|| sarsen_functions::call(HAS_VALUE, function.args.clone()));
+            has_value.flatten()
+        }
+        _ => None,
+    };
+    match &expr {
+        Expr::IsNull(inner) => asked(inner).map(not),
+        Expr::IsNotNull(inner) => asked(inner),
+        _ => None,
+    }
+    .map_or_else(|| Transformed::no(expr), Transformed::yes)
 }
 
 /// JSON is equal to nothing, not even to itself.

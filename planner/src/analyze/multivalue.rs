@@ -28,7 +28,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
-use sarsen_functions::multivalue::{explicit, explicit_name, takes_whole};
+use sarsen_functions::multivalue::{explicit, explicit_name, whole_arguments};
 use sarsen_functions::types::is_multi_value;
 
 use self::exprs::Exprs;
@@ -134,10 +134,9 @@ fn taken_whole(plan: &LogicalPlan) -> Result<HashSet<String>> {
     plan.apply_with_subqueries(|plan| {
         plan.apply_expressions(|expr| {
             expr.apply(|expr| {
-                if let Expr::ScalarFunction(function) = expr
-                    && takes_whole(function.func.name())
-                {
-                    let columns = function.args.iter().filter_map(Expr::try_as_col);
+                if let Expr::ScalarFunction(function) = expr {
+                    let positions = whole_arguments(function.func.name()).iter();
+                    let columns = positions.filter_map(|position| function.args.get(*position)?.try_as_col());
                     names.extend(columns.map(|column| column.name.clone()));
                 }
                 Ok(TreeNodeRecursion::Continue)

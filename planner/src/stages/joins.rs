@@ -10,6 +10,7 @@ use datafusion::common::{DataFusionError, JoinType, Result, internal_datafusion_
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
@@ -273,10 +274,23 @@ fn two(sides: Vec<Arc<dyn ExecutionPlan>>) -> Result<[Arc<dyn ExecutionPlan>; 2]
     <[_; 2]>::try_from(sides).map_err(|_| internal_datafusion_err!("a join has two sides, found {found}"))
 }
 
-/// What a side that is hashed on its keys reads.
+/// What a side that is hashed on its keys reads. Different keys are hashed already; they are few enough to be hashed once
+/// more for the choice between kinds of joins.
 fn hashed_input(side: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>> {
+    if holds_different_keys(side) {
+        return Some(side);
+    }
     let repartition = side.downcast_ref::<RepartitionExec>()?;
     matches!(repartition.partitioning(), Partitioning::Hash(..)).then(|| repartition.input())
+}
+
+fn holds_different_keys(side: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(projection) = side.downcast_ref::<ProjectionExec>() {
+        return holds_different_keys(projection.input());
+    }
+    side.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+        *aggregate.mode() == AggregateMode::FinalPartitioned && aggregate.aggr_expr().is_empty()
+    })
 }
 
 /// Where the size of the right side is not known, DataFusion leaves a join as it was written and would build the left

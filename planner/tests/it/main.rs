@@ -60,6 +60,15 @@ fn request(sql: &str) -> PlanRequest {
                     ("name", "STRING"),
                 ],
             ),
+            table(
+                "posts",
+                &[
+                    ("__time", "LONG"),
+                    ("author", "STRING"),
+                    ("tags", "STRING_MV"),
+                    ("langs", "STRING_MV"),
+                ],
+            ),
         ],
         extern_allow: vec!["/".to_owned()],
         synchronous: false,
