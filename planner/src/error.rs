@@ -199,8 +199,14 @@ fn unknown_function(message: &str) -> Option<(&str, PlanError)> {
     Some((name, PlanError::invalid(message)))
 }
 
+/// Calcite's words for a CASE or COALESCE whose values have no type in common.
+pub const MIXED_TYPES: &str = "Illegal mixing of types in CASE or COALESCE statement";
+
 /// What a function of ours says of its operands, without DataFusion's words around it.
 fn in_druids_words(message: &str) -> String {
+    if message.contains("Function 'coalesce' user-defined coercion failed") {
+        return MIXED_TYPES.to_owned();
+    }
     let position = message
         .find("Cannot apply '")
         .or_else(|| message.find("Invalid number of arguments to function '"));

@@ -3,6 +3,7 @@
 use datafusion::common::DataFusionError;
 use sarsen_engine::guard::{FieldError, WindowRowsError};
 use sarsen_functions::ingest::NullTime;
+use sarsen_functions::multivalue::explicit::SeveralValues;
 use sarsen_kernel::fault::Fault;
 
 use crate::pull::OutputUnavailable;
@@ -42,6 +43,14 @@ pub fn classify(error: &DataFusionError, budget: Budget) -> RunError {
         }
         if let Some(FaultError(fault)) = inner.downcast_ref::<FaultError>() {
             return RunError::Fault(fault.clone());
+        }
+        if let Some(SeveralValues(message)) = inner.downcast_ref() {
+            return RunError::Fault(Fault::DruidException {
+                druid_error_code: "general".to_owned(),
+                persona: "USER".to_owned(),
+                category: "RUNTIME_FAILURE".to_owned(),
+                message: message.clone(),
+            });
         }
         if inner.downcast_ref::<NullTime>().is_some() {
             return RunError::Fault(Fault::InsertTimeNull {});

@@ -19,6 +19,8 @@ use sarsen_functions::operand::{is_text, sql_name};
 use sarsen_functions::types::is_json;
 use sarsen_functions::{JSON_HAS_VALUE as HAS_VALUE, number_text};
 
+use crate::error::MIXED_TYPES;
+
 #[derive(Debug)]
 pub struct DruidComparisons;
 
@@ -90,6 +92,11 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::InSubquery(subquery) => {
             check_join(&subquery.expr.get_type(schema)?)?;
             Ok(Transformed::no(Expr::InSubquery(subquery)))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == "coalesce" => {
+            let types = function.args.iter().map(|argument| argument.get_type(schema));
+            check_arrays(&types.collect::<Result<Vec<_>>>()?)?;
+            Ok(Transformed::no(Expr::ScalarFunction(function)))
         }
         Expr::AggregateFunction(function) => {
             check_aggregate(&function, schema)?;
@@ -282,6 +289,25 @@ fn check_sides(condition: &Expr, join: &Join, schema: &DFSchema) -> Result<()> {
     let joins = |left: &Expr, right: &Expr| is_of(&join.left, left) && is_of(&join.right, right);
     if joins(left, right) || joins(right, left) {
         check_join(&left.get_type(schema)?)?;
+    }
+    Ok(())
+}
+
+/// Arrays of different kinds of elements have no type in common.
+fn check_arrays(types: &[DataType]) -> Result<()> {
+    let kind = |found: &DataType| match found {
+        DataType::List(element) if element.data_type().is_null() => None,
+        DataType::List(element) => Some((
+            is_text(element.data_type()),
+            *element.data_type() == DataType::Boolean,
+            element.data_type().is_nested(),
+        )),
+        _ => None,
+    };
+    let mut kinds = types.iter().filter_map(kind);
+    let first = kinds.next();
+    if kinds.any(|kind| Some(kind) != first) {
+        return plan_err!("{MIXED_TYPES}");
     }
     Ok(())
 }

@@ -88,7 +88,10 @@ impl Keys<'_> {
                 Ok(Expr::GroupingSet(GroupingSet::GroupingSets(sets)))
             }
             expr => {
-                let name = expr.schema_name().to_string();
+                let name = match &expr {
+                    Expr::Column(column) => column.name.clone(),
+                    other => other.schema_name().to_string(),
+                };
                 let value = self.exprs.value(expr)?;
                 if !self.exprs.is_multi_value(&value)? {
                     return Ok(value);
