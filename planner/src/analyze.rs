@@ -16,22 +16,32 @@ use self::multivalue::{Grouping, MultiValueStrings};
 
 type Rules = Vec<Arc<dyn AnalyzerRule + Send + Sync>>;
 
-/// DataFusion's rules with Druid's around them; `grouping` says what GROUP BY makes of multi-value strings.
-pub fn rules(grouping: Grouping) -> Rules {
+/// What of a query's context changes what expressions mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Meaning {
+    pub grouping: Grouping,
+    /// The zone of times that name none, `sqlTimeZone`; UTC without one.
+    pub zone: Option<String>,
+}
+
+/// DataFusion's rules with Druid's around them.
+pub fn rules(meaning: &Meaning) -> Rules {
     let mut rules: Rules = vec![
-        Arc::new(MultiValueStrings { grouping }),
+        Arc::new(MultiValueStrings {
+            meaning: meaning.clone(),
+        }),
         Arc::new(unnest::FlattenUnnest),
         Arc::new(subqueries::DistinctSubqueries),
         Arc::new(ties::OrderTies),
     ];
-    rules.extend(rules_of_scalars());
+    rules.extend(rules_of_scalars(meaning.zone.clone()));
     rules
 }
 
 /// The rules that give expressions their meaning.
-fn rules_of_scalars() -> Rules {
+fn rules_of_scalars(zone: Option<String>) -> Rules {
     let mut rules: Rules = vec![Arc::new(comparisons::DruidComparisons)];
     rules.extend(Analyzer::new().rules);
-    rules.push(Arc::new(casts::DruidCasts));
+    rules.push(Arc::new(casts::DruidCasts { zone }));
     rules
 }

@@ -173,10 +173,9 @@ impl<'a> Planner<'a> {
 
         let mut query = statement.query().clone();
         parameters::bind(&mut query, &request.parameters)?;
-        let zone = context.get("sqlTimeZone").and_then(Value::as_str);
         let clock = rewrite::Clock {
             statement_time_ms: request.statement_time_ms,
-            zone: zone.filter(|zone| *zone != "UTC").map(str::to_owned),
+            zone: settings.meaning.zone.clone(),
         };
         rewrite::rewrite(&mut query, clock);
         // The columns of a table have the names that were written, or there is an error.
@@ -484,7 +483,7 @@ impl<'a> Planner<'a> {
     /// The plan with its multi-value strings as such.
     fn explicit(&self, session: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
         let rule = MultiValueStrings {
-            grouping: self.settings.grouping,
+            meaning: self.settings.meaning.clone(),
         };
         rule.analyze(plan.clone(), session.config_options())
             .map_err(|error| self.refused(&error))

@@ -70,7 +70,7 @@ pub fn session(
         .with_aggregate_functions(sarsen_functions::aggregate_functions())
         .with_window_functions(sarsen_functions::window_functions())
         .with_expr_planners(operators)
-        .with_analyzer_rules(analyze::rules(settings.grouping))
+        .with_analyzer_rules(analyze::rules(&settings.meaning))
         .with_table_functions(HashMap::new())
         .with_type_planner(Arc::new(DruidTypes))
         .with_relation_planners(vec![

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::analyze::Meaning;
 use crate::analyze::multivalue::Grouping;
 use crate::error::PlanError;
 use crate::native::{DistinctCount, Native};
@@ -19,8 +20,7 @@ pub struct Settings {
     pub sort_merge_join: bool,
     /// Bytes of a worker task, where they were set by hand.
     pub task_memory_bytes: Option<u64>,
-    /// `groupByEnableMultiValueUnnesting`.
-    pub grouping: Grouping,
+    pub meaning: Meaning,
     pub arrays: ArrayIngestMode,
     pub native: Native,
     pub export: ExportSettings,
@@ -105,9 +105,12 @@ impl Settings {
                 .into_iter()
                 .chain(memory.map(|bytes| bytes / u64::from(max_workers.max(1))))
                 .min(),
-            grouping: match context.get("groupByEnableMultiValueUnnesting") {
-                Some(flag) if is_false(flag) => Grouping::Refuses,
-                _ => Grouping::Unnests,
+            meaning: Meaning {
+                grouping: match context.get("groupByEnableMultiValueUnnesting") {
+                    Some(flag) if is_false(flag) => Grouping::Refuses,
+                    _ => Grouping::Unnests,
+                },
+                zone: zone(context),
             },
             arrays,
             native: Native {
@@ -155,6 +158,12 @@ fn array_mode(context: &Map<String, Value>) -> Result<ArrayIngestMode, PlanError
              [ArrayIngestMode], but got [{mode}]"
         ))),
     }
+}
+
+/// `sqlTimeZone`, where it is another than UTC.
+fn zone(context: &Map<String, Value>) -> Option<String> {
+    let zone = context.get("sqlTimeZone").and_then(Value::as_str);
+    zone.filter(|zone| *zone != "UTC").map(str::to_owned)
 }
 
 /// A flag that is off, as a boolean or as a word.

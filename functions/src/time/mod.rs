@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
-use chrono_tz::Tz;
+pub use chrono_tz::Tz;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
@@ -71,7 +71,7 @@ fn zone(call: &Call<'_>, position: usize) -> Result<Tz> {
 }
 
 /// A zone by its name, or by a whole number of hours such as `-08:00`.
-fn parse_zone(name: &str) -> Option<Tz> {
+pub fn parse_zone(name: &str) -> Option<Tz> {
     if let Ok(zone) = name.parse() {
         return Some(zone);
     }
@@ -95,6 +95,17 @@ fn parse_zone(name: &str) -> Option<Tz> {
         (_, 0) => format!("Etc/GMT{sign}{hours}").parse().ok(),
         _ => None,
     }
+}
+
+/// A time as results show it in a zone: `2015-09-12T00:46:58.771Z`; the number itself beyond what a calendar can say.
+pub fn iso_in(millis: i64, zone: Tz) -> String {
+    chrono::DateTime::from_timestamp_millis(millis).map_or_else(
+        || millis.to_string(),
+        |time| {
+            let local = time.with_timezone(&zone);
+            local.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+        },
+    )
 }
 
 /// The period that an argument names; `None` for NULL.

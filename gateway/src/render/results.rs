@@ -11,20 +11,28 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use base64::Engine;
+use sarsen_functions::time::{Tz, iso_in, parse_zone};
 use sarsen_kernel::query::ColumnDescriptor;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::iso;
 use crate::request::ResultFormat;
 
 /// How timestamps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
-    /// As text, in answers to synchronous queries.
-    Iso,
+    /// As text in the query's zone, in answers to synchronous queries.
+    Iso(Tz),
     /// As numbers, in reports.
     Millis,
+}
+
+impl Times {
+    /// As text in the zone of the query's context, `sqlTimeZone`.
+    pub fn in_zone_of(context: &Map<String, Value>) -> Self {
+        let zone = context.get("sqlTimeZone").and_then(Value::as_str);
+        Times::Iso(zone.and_then(parse_zone).unwrap_or(Tz::UTC))
+    }
 }
 
 /// How cells are written.
@@ -292,7 +300,7 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             let ms = column.as_primitive::<TimestampMillisecondType>().value(row);
             match style.times {
-                Times::Iso => json!(iso(ms)),
+                Times::Iso(zone) => json!(iso_in(ms, zone)),
                 Times::Millis => json!(ms),
             }
         }
@@ -405,7 +413,7 @@ mod tests {
 
     fn written(format: ResultFormat, header: bool) -> String {
         let style = Style {
-            times: Times::Iso,
+            times: Times::Iso(Tz::UTC),
             stringify_arrays: true,
         };
         let shape = Shape {

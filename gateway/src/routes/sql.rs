@@ -79,7 +79,7 @@ async fn answered(
         header: request.header,
         types_header: request.types_header,
         sql_types_header: request.sql_types_header,
-        style: results::Style::of_context(&request.context, results::Times::Iso),
+        style: results::Style::of_context(&request.context, results::Times::in_zone_of(&request.context)),
     };
     let context = request.context.clone();
     if let Some(answer) = metadata::answer(&app, identity, &request).await? {

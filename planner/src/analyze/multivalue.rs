@@ -32,7 +32,7 @@ use sarsen_functions::multivalue::{explicit, explicit_name, whole_arguments};
 use sarsen_functions::types::is_multi_value;
 
 use self::exprs::Exprs;
-use super::unnest;
+use super::{Meaning, unnest};
 use crate::tables::{DatasourceTable, ExternTable};
 
 /// What GROUP BY makes of several values, the context's `groupByEnableMultiValueUnnesting`.
@@ -47,7 +47,7 @@ pub enum Grouping {
 
 #[derive(Debug, Default)]
 pub struct MultiValueStrings {
-    pub grouping: Grouping,
+    pub meaning: Meaning,
 }
 
 impl AnalyzerRule for MultiValueStrings {
@@ -76,6 +76,7 @@ impl MultiValueStrings {
         let exprs = Exprs {
             schema: &schema,
             config,
+            zone: self.meaning.zone.as_deref(),
         };
         let plan = match plan {
             LogicalPlan::Filter(filter) => {
@@ -83,8 +84,8 @@ impl MultiValueStrings {
                 LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)
             }
             LogicalPlan::Join(join) => joined(join, &exprs)?,
-            LogicalPlan::Aggregate(aggregate) => groups::aggregate(aggregate, &exprs, self.grouping)?,
-            LogicalPlan::Distinct(distinct) => groups::distinct(distinct, &exprs, self.grouping)?,
+            LogicalPlan::Aggregate(aggregate) => groups::aggregate(aggregate, &exprs, self.meaning.grouping)?,
+            LogicalPlan::Distinct(distinct) => groups::distinct(distinct, &exprs, self.meaning.grouping)?,
             LogicalPlan::Union(union) => sets::union(union)?,
             LogicalPlan::Unnest(node) => unnested(node)?,
             other => {

@@ -62,11 +62,19 @@ pub(super) fn plain(expr: &Expr, clock: &Clock) -> Option<Expr> {
             data_type: DataType::Date,
             array: false,
             format: None,
-        } => Some(call("time_floor", vec![as_time(expr), text("P1D")])),
+        } => Some(in_zone("time_floor", vec![as_time(expr), text("P1D")], 3, clock)),
         Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("PI") => {
             Some(call("pi", Vec::new()))
         }
         Expr::Function(function) => function_call(function, clock),
+        Expr::TypedString(literal) if is_time(&literal.data_type) => {
+            let zone = text(clock.zone.as_deref()?);
+            let time = Expr::Value(literal.value.clone());
+            Some(call(
+                "time_parse",
+                vec![time, Expr::Value(Value::Null.into()), zone],
+            ))
+        }
         // `INTERVAL '90' DAY(3)`: how many digits there may be.
         Expr::Interval(interval) if interval.leading_precision.is_some() => Some(Expr::Interval(Interval {
             leading_precision: None,
@@ -74,6 +82,10 @@ pub(super) fn plain(expr: &Expr, clock: &Clock) -> Option<Expr> {
         })),
         _ => None,
     }
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..) | DataType::Date)
 }
 
 fn as_time(expr: &Expr) -> Expr {

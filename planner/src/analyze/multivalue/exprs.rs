@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, internal_err, plan_datafusion_err};
+use datafusion::common::{Column, DFSchema, ExprSchema, Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, ScalarFunction};
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery, cast, lit, not,
@@ -22,6 +22,7 @@ const MOST_BYTES: i64 = 256 << 20;
 pub(super) struct Exprs<'a> {
     pub schema: &'a DFSchema,
     pub config: &'a ConfigOptions,
+    pub zone: Option<&'a str>,
 }
 
 impl Exprs<'_> {
@@ -39,7 +40,7 @@ impl Exprs<'_> {
             leaf if is_leaf(&leaf) => self.leaf(leaf),
             operator => {
                 let explicit = each_leaf(operator, &mut |leaf| self.leaf(leaf))?;
-                map::map_values(explicit, self.schema, self.config)
+                map::map_values(explicit, self)
             }
         }
     }
@@ -82,6 +83,23 @@ impl Exprs<'_> {
         function(explicit::ONLY_VALUE, vec![expr, lit(error)])
     }
 
+    /// A subquery that looks at the rows around it sees no multi-value strings there.
+    fn check_outer(&self, subquery: &Subquery) -> Result<()> {
+        for column in &subquery.outer_ref_columns {
+            if let Expr::OuterReferenceColumn(_, column) = column
+                && let Ok(field) = self.schema.field_from_column(column)
+                && is_multi_value(field.data_type())
+            {
+                return plan_err!(
+                    "Column [{}] is a multi-value string, which a correlated subquery cannot see. Please unnest it with \
+                     UNNEST(MV_TO_ARRAY()) to proceed further",
+                    column.name
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn leaf(&self, leaf: Expr) -> Result<Expr> {
         match leaf {
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
@@ -112,6 +130,7 @@ impl Exprs<'_> {
                 subquery,
                 negated,
             }) => {
+                self.check_outer(&subquery)?;
                 let expr = self.value(*expr)?;
                 if self.is_multi_value(&expr)? {
                     let found = in_subquery(expr, subquery)?;
@@ -122,6 +141,14 @@ impl Exprs<'_> {
                     subquery,
                     negated,
                 }))
+            }
+            Expr::Exists(exists) => {
+                self.check_outer(&exists.subquery)?;
+                Ok(Expr::Exists(exists))
+            }
+            Expr::ScalarSubquery(subquery) => {
+                self.check_outer(&subquery)?;
+                Ok(Expr::ScalarSubquery(subquery))
             }
             Expr::AggregateFunction(call) => self.aggregate(call),
             Expr::WindowFunction(mut call) => {

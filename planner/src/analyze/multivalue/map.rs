@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::logical_plan::{EmptyRelation, Projection};
@@ -17,14 +16,14 @@ use datafusion::physical_expr::create_physical_expr;
 use sarsen_functions::multivalue::{MapValues, Sees};
 use sarsen_functions::types::is_multi_value;
 
-use super::exprs::each_leaf;
+use super::exprs::{Exprs, each_leaf};
 use super::value_type;
 use crate::analyze;
 
 /// `expr` for each combination of the values of the multi-value strings in it; itself where there is none.
-pub(super) fn map_values(expr: Expr, schema: &DFSchema, config: &ConfigOptions) -> Result<Expr> {
+pub(super) fn map_values(expr: Expr, exprs: &Exprs<'_>) -> Result<Expr> {
     let mut inputs = Inputs::default();
-    let body = each_leaf(expr.clone(), &mut |leaf| inputs.bind(leaf, schema))?;
+    let body = each_leaf(expr.clone(), &mut |leaf| inputs.bind(leaf, exprs.schema))?;
     if !inputs.sees.contains(&Sees::EachValue) {
         return Ok(expr);
     }
@@ -34,7 +33,7 @@ pub(super) fn map_values(expr: Expr, schema: &DFSchema, config: &ConfigOptions) 
     }
     let shown = body.human_display().to_string();
     let seen = Arc::new(Schema::new(inputs.fields));
-    let body = analyzed(body, Arc::new(DFSchema::try_from(Arc::clone(&seen))?), config)?;
+    let body = analyzed(body, Arc::new(DFSchema::try_from(Arc::clone(&seen))?), exprs)?;
     let physical = create_physical_expr(
         &body,
         &DFSchema::try_from(Arc::clone(&seen))?,
@@ -92,14 +91,15 @@ impl Inputs {
 }
 
 /// `body` as the other rules and the optimiser would leave it.
-fn analyzed(body: Expr, schema: DFSchemaRef, config: &ConfigOptions) -> Result<Expr> {
+fn analyzed(body: Expr, schema: DFSchemaRef, exprs: &Exprs<'_>) -> Result<Expr> {
     let input = LogicalPlan::EmptyRelation(EmptyRelation {
         produce_one_row: false,
         schema: Arc::clone(&schema),
     });
     let plan = LogicalPlan::Projection(Projection::try_new(vec![body.alias("body")], Arc::new(input))?);
-    let analyzer = Analyzer::with_rules(analyze::rules_of_scalars());
-    let LogicalPlan::Projection(projection) = analyzer.execute_and_check(plan, config, |_, _| {})? else {
+    let analyzer = Analyzer::with_rules(analyze::rules_of_scalars(exprs.zone.map(str::to_owned)));
+    let LogicalPlan::Projection(projection) = analyzer.execute_and_check(plan, exprs.config, |_, _| {})?
+    else {
         return internal_err!("a projection was analyzed into something else");
     };
     let Some(body) = projection.expr.into_iter().next() else {
