@@ -9,6 +9,8 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::TableFactor;
 
+use crate::rewrite::distinct_names;
+
 /// Plans `FROM (SELECT …)`.
 #[derive(Debug)]
 pub struct DerivedPlanner;
@@ -22,10 +24,11 @@ impl RelationPlanner for DerivedPlanner {
         match relation {
             TableFactor::Derived {
                 lateral: false,
-                subquery,
+                mut subquery,
                 alias,
                 sample: None,
             } => {
+                distinct_names(&mut subquery);
                 // What is lateral comes back here, and goes on to DataFusion.
                 let plan = context.plan(TableFactor::Derived {
                     lateral: true,
