@@ -13,7 +13,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_engine::{ExternScanExec, segment_scan};
 use sarsen_kernel::query::InputDescriptor;
-use sarsen_storage::format::FormatKind;
 use sarsen_storage::signature::DruidType;
 
 use crate::intervals;
@@ -98,11 +97,8 @@ impl ExternTable {
         }
     }
 
-    /// The table with some of its STRINGs as multi-value strings, where a file may hold arrays; `None` without any.
+    /// The table with some of its STRINGs as multi-value strings; `None` without any.
     pub fn explicit(&self, several: &HashSet<String>) -> Option<Self> {
-        if !matches!(self.spec.format.kind, FormatKind::Json | FormatKind::Parquet) {
-            return None;
-        }
         let mut spec = self.spec.as_ref().clone();
         let strings = spec
             .signature
