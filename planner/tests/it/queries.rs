@@ -210,30 +210,6 @@ pub const QUERIES: &[(&str, &str)] = &[
         "durable-results-limited",
         "SET selectDestination = 'durableStorage'; SELECT country, n FROM events ORDER BY n DESC LIMIT 3",
     ),
-    query("strings-scan", "SELECT author, tags FROM posts"),
-    query(
-        "strings-filter",
-        "SELECT author FROM posts WHERE tags = 'a' AND tags <> 'b'",
-    ),
-    query("strings-map", "SELECT UPPER(tags) || langs || author FROM posts"),
-    query("strings-group", "SELECT tags, COUNT(*) FROM posts GROUP BY tags"),
-    query(
-        "strings-group-two",
-        "SELECT UPPER(tags), langs, COUNT(DISTINCT tags) FROM posts GROUP BY 1, 2 HAVING UPPER(tags) > 'A'",
-    ),
-    query("strings-distinct", "SELECT DISTINCT tags FROM posts"),
-    query(
-        "strings-unnest",
-        "SELECT t, COUNT(*) FROM posts, UNNEST(MV_TO_ARRAY(tags)) AS u(t) GROUP BY 1",
-    ),
-    query(
-        "strings-whole",
-        "SELECT MV_LENGTH(tags), MV_FILTER_ONLY(tags, ARRAY['a']) FROM posts WHERE MV_CONTAINS(tags, 'a')",
-    ),
-    query(
-        "strings-extern",
-        "INSERT INTO t SELECT MV_TO_ARRAY(a) AS a, b FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (a VARCHAR, b VARCHAR) PARTITIONED BY ALL",
-    ),
     query(
         "in-subquery",
         "SELECT n FROM events WHERE city IS NULL OR city IN (SELECT name FROM users)",
