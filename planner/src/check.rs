@@ -58,7 +58,10 @@ impl Checker<'_> {
         if number.parse::<f64>().is_ok_and(f64::is_finite) {
             return Ok(());
         }
-        let error = PlanError::invalid(format!("Numeric literal '{}' out of range", number.to_uppercase()));
+        let error = PlanError::invalid(format!(
+            "Numeric literal '{}' out of range",
+            number.to_uppercase()
+        ));
         Err(match place_of(expr, self.tokens) {
             Some(place) => error.at(place),
             None => error,

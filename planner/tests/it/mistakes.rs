@@ -40,7 +40,10 @@ async fn an_ordinal_names_a_column() {
 #[tokio::test]
 async fn a_number_that_no_type_holds_is_placed() {
     let error = refused("SELECT n, 1e400 FROM events").await;
-    assert_eq!(error.message, "Numeric literal '1E400' out of range (line [1], column [11])");
+    assert_eq!(
+        error.message,
+        "Numeric literal '1E400' out of range (line [1], column [11])"
+    );
     assert_eq!(place(&error), ["1", "11", "1", "15"]);
 }
 

@@ -62,7 +62,11 @@ fn parse_field(field: &Value) -> Result<(String, Path), StorageError> {
         Some("jq") => {
             let expr = expr.ok_or_else(|| missing("expr"))?;
             let path = Path::parse(&format!("${}", if expr == "." { "" } else { expr }));
-            path.ok().filter(|path| expr.starts_with('.') && path.is_definite).ok_or_else(|| {
+            let is_mere = expr.starts_with('.')
+                && expr
+                    .chars()
+                    .all(|letter| letter.is_alphanumeric() || "._[]\"".contains(letter));
+            path.ok().filter(|path| is_mere && path.is_definite).ok_or_else(|| {
                 StorageError::Spec(format!(
                     "flattenSpec: field [{name}] of type jq: only paths such as .a.b[0] are supported, found [{expr}]"
                 ))
