@@ -25,7 +25,7 @@ use crate::metadata::{MetadataAnswer, MetadataTable, SYSTEM_SCHEMAS};
 use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::{SelectDestination, Settings};
 use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
-use crate::statement::{Body, Export, Ingest, Statement};
+use crate::statement::{Body, Export, Ingest, Overwrite, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
 use crate::{
@@ -333,7 +333,11 @@ impl<'a> Planner<'a> {
         ingest::strings::check(
             &explicit,
             &given,
-            self.request.tables.iter().find(|table| table.name == datasource),
+            // What is replaced as a whole may have other types afterwards.
+            self.request
+                .tables
+                .iter()
+                .find(|table| table.name == datasource && ingest.overwrite != Overwrite::All),
             &self.context,
             self.settings.arrays,
         )?;

@@ -312,7 +312,7 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
         DataType::LargeList(_) => {
             let items = column.as_list::<i64>().value(row);
             match items.len() {
-                0 => json!("[]"),
+                0 => Value::Null,
                 1 => cell(&items, 0, style),
                 length => {
                     let values: Value = (0..length).map(|item| cell(&items, item, style)).collect();

@@ -134,13 +134,11 @@ fn comparison(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         op,
         Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
     );
-    if is_json(&left_type) && is_json(&right_type) && matches!(op, Operator::Eq | Operator::NotEq) {
-        return Ok(Transformed::yes(unknown()));
-    }
-    let (left, right) = if is_array_of(&left_type, is_text) && is_array_of(&right_type, is_number) {
-        (left, Box::new(cast(*right, left_type)))
-    } else if is_array_of(&left_type, is_number) && is_array_of(&right_type, is_text) {
-        (Box::new(cast(*left, right_type)), right)
+    let mixes = |one: &DataType, other: &DataType| is_array_of(one, is_text) && is_array_of(other, is_number);
+    let (left, right) = if mixes(&left_type, &right_type) || mixes(&right_type, &left_type) {
+        let texts = DataType::new_list(DataType::Utf8View, true);
+        let as_texts = |side: Box<Expr>| Box::new(cast(*side, texts.clone()));
+        (as_texts(left), as_texts(right))
     } else if is_text(&left_type) && is_number(&right_type) {
         let (left, right) = text_and_number(*left, *right, &right_type, is_equality);
         (Box::new(left), Box::new(right))
@@ -170,11 +168,6 @@ fn json_null(expr: Expr) -> Transformed<Expr> {
         _ => None,
     }
     .map_or_else(|| Transformed::no(expr), Transformed::yes)
-}
-
-/// JSON is equal to nothing, not even to itself.
-fn unknown() -> Expr {
-    lit(ScalarValue::Boolean(None))
 }
 
 fn is_array_of(found: &DataType, is_element: impl Fn(&DataType) -> bool) -> bool {
@@ -214,9 +207,6 @@ fn typed_value(expr: &Expr, number_type: &DataType) -> Option<Expr> {
 
 fn in_list(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let found = list.expr.get_type(schema)?;
-    if is_json(&found) {
-        return Ok(Transformed::yes(unknown()));
-    }
     if !is_text(&found) {
         return Ok(Transformed::no(Expr::InList(list)));
     }
