@@ -3,7 +3,7 @@
 use sarsen_proto::v1;
 use serde_json::{Value, json};
 
-use super::{Column, Definition, definitions};
+use super::{Definition, definitions};
 
 pub(super) const SCHEMA: &str = "INFORMATION_SCHEMA";
 
@@ -120,7 +120,7 @@ fn columns(catalog: &[v1::Table]) -> Vec<Vec<Value>> {
         rows.extend(columns_of(
             table.schema,
             table.name,
-            table.columns.iter().map(|column: &Column| *column),
+            table.columns.iter().copied(),
         ));
     }
     rows
@@ -236,7 +236,6 @@ mod tests {
         let column = |name: &str, native_type: &str| v1::Column {
             name: name.to_owned(),
             native_type: native_type.to_owned(),
-            ..v1::Column::default()
         };
         let catalog = [v1::Table {
             datasource: "t".to_owned(),

@@ -158,30 +158,41 @@ async fn segments(app: &App, identity: &Identity) -> Result<Vec<Value>, ApiError
     Ok(segments)
 }
 
+/// A member of an object, or NULL.
+fn field(object: &Value, name: &str) -> Value {
+    object.get(name).cloned().unwrap_or_default()
+}
+
 fn segment(payload: &Value) -> Vec<Value> {
-    let interval = payload["interval"].as_str().unwrap_or_default();
+    let interval = field(payload, "interval");
+    let interval = interval.as_str().unwrap_or_default();
     let (start, end) = interval.split_once('/').unwrap_or((interval, ""));
-    let names = |field: &str| {
-        let names = payload[field].as_str().unwrap_or_default().split(',');
+    let names = |name: &str| {
+        let names = field(payload, name);
+        let names = names.as_str().unwrap_or_default().split(',');
         let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
         json!(json!(names).to_string())
     };
     vec![
-        payload["identifier"].clone(),
-        payload["dataSource"].clone(),
+        field(payload, "identifier"),
+        field(payload, "dataSource"),
         json!(start),
         json!(end),
-        payload["size"].clone(),
-        payload["version"].clone(),
-        json!(payload["shardSpec"]["partitionNum"].as_i64().unwrap_or(0)),
+        field(payload, "size"),
+        field(payload, "version"),
+        json!(
+            field(&field(payload, "shardSpec"), "partitionNum")
+                .as_i64()
+                .unwrap_or(0)
+        ),
         json!(1),
-        json!(payload["totalRows"].as_i64().unwrap_or(0)),
+        json!(field(payload, "totalRows").as_i64().unwrap_or(0)),
         json!(1),
         json!(1),
         json!(1),
         json!(0),
         json!(0),
-        json!(payload["shardSpec"].to_string()),
+        json!(field(payload, "shardSpec").to_string()),
         names("dimensions"),
         names("metrics"),
         Value::Null,
@@ -259,7 +270,7 @@ async fn server_segments(app: &App, identity: &Identity) -> Result<Vec<Vec<Value
     let segments = segments(app, identity).await?;
     Ok(segments
         .iter()
-        .map(|segment| vec![json!(worker), segment["identifier"].clone()])
+        .map(|segment| vec![json!(worker), field(segment, "identifier")])
         .collect())
 }
 
@@ -307,20 +318,20 @@ fn task(task: &v1::Task) -> Vec<Value> {
         }
     };
     vec![
-        shown["id"].clone(),
-        shown["groupId"].clone(),
-        shown["type"].clone(),
-        shown["dataSource"].clone(),
+        field(&shown, "id"),
+        field(&shown, "groupId"),
+        field(&shown, "type"),
+        field(&shown, "dataSource"),
         json!(iso(task.created_ms)),
-        shown["queueInsertionTime"].clone(),
-        shown["statusCode"].clone(),
-        shown["runnerStatusCode"].clone(),
-        shown["duration"].clone(),
+        field(&shown, "queueInsertionTime"),
+        field(&shown, "statusCode"),
+        field(&shown, "runnerStatusCode"),
+        field(&shown, "duration"),
         text_or_null(host_port(&task.location)),
         host,
         json!(plaintext),
         json!(tls),
-        shown["errorMsg"].clone(),
+        field(&shown, "errorMsg"),
     ]
 }
 

@@ -9,9 +9,9 @@
 
 mod mistakes;
 mod native;
+mod own;
 mod queries;
 mod sharding;
-mod strings;
 
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ async fn planned(sql: &str) -> Planned {
 
 #[tokio::test]
 async fn plans_are_as_they_were() {
-    for (name, sql) in queries::QUERIES.iter().chain(strings::QUERIES) {
+    for (name, sql) in queries::QUERIES.iter().chain(own::QUERIES) {
         let planned = planned(sql).await;
         insta::with_settings!({ description => *sql, omit_expression => true, prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!(*name, text(&planned.definition));
@@ -148,7 +148,7 @@ async fn plans_are_as_they_were() {
 #[tokio::test]
 async fn fragments_survive_encoding_and_decoding() {
     let context = reading_context(Arc::new(object_store::memory::InMemory::new())).unwrap();
-    for (_, sql) in queries::QUERIES.iter().chain(strings::QUERIES) {
+    for (_, sql) in queries::QUERIES.iter().chain(own::QUERIES) {
         for stage in planned(sql).await.definition.stages {
             let decoded =
                 fragment::decode(&stage.fragment, &context).unwrap_or_else(|error| panic!("{sql}\n{error}"));

@@ -187,28 +187,8 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT a, b FROM TABLE(EXTERN('{\"type\":\"inline\",\"data\":\"1,x\"}', '{\"type\":\"csv\",\"columns\":[\"a\",\"b\"]}', '[{\"name\":\"a\",\"type\":\"long\"},{\"name\":\"b\",\"type\":\"string\"}]'))",
     ),
     query(
-        "extern-inline",
-        "SELECT a, b FROM TABLE(INLINE(data => ARRAY['1,x;y', '2,z'], format => 'csv', \"listDelimiter\" => ';')) EXTEND (a BIGINT, b VARCHAR ARRAY)",
-    ),
-    query(
-        "extern-s3",
-        "SELECT a FROM TABLE(S3(bucket => 'b', paths => ARRAY['x.json', 'y.json'], \"objectGlob\" => '*.json', format => 'json')) (a BIGINT)",
-    ),
-    query(
         "extern-extend",
         "INSERT INTO t SELECT TIME_PARSE(t) AS __time, a FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (t VARCHAR, a BIGINT) PARTITIONED BY DAY",
-    ),
-    query(
-        "durable-results",
-        "SET selectDestination = 'durableStorage'; SELECT country AS a, n AS a FROM events",
-    ),
-    query(
-        "durable-results-in-order",
-        "SET selectDestination = 'durableStorage'; SET rowsPerPage = 5000; SELECT country, n FROM events ORDER BY x DESC",
-    ),
-    query(
-        "durable-results-limited",
-        "SET selectDestination = 'durableStorage'; SELECT country, n FROM events ORDER BY n DESC LIMIT 3",
     ),
     query(
         "in-subquery",

@@ -1,4 +1,4 @@
-//! Queries of multi-value strings, which no other engine has.
+//! Queries that no other engine has: of multi-value strings, by table functions, with stored results.
 
 /// Names and texts.
 pub const QUERIES: &[(&str, &str)] = &[
@@ -25,5 +25,25 @@ pub const QUERIES: &[(&str, &str)] = &[
     (
         "strings-extern",
         "INSERT INTO t SELECT MV_TO_ARRAY(a) AS a, b FROM TABLE(EXTERN('{\"type\":\"local\",\"files\":[\"/f.json\"]}', '{\"type\":\"json\"}')) EXTEND (a VARCHAR, b VARCHAR) PARTITIONED BY ALL",
+    ),
+    (
+        "extern-inline",
+        "SELECT a, b FROM TABLE(INLINE(data => ARRAY['1,x;y', '2,z'], format => 'csv', \"listDelimiter\" => ';')) EXTEND (a BIGINT, b VARCHAR ARRAY)",
+    ),
+    (
+        "extern-s3",
+        "SELECT a FROM TABLE(S3(bucket => 'b', paths => ARRAY['x.json', 'y.json'], \"objectGlob\" => '*.json', format => 'json')) (a BIGINT)",
+    ),
+    (
+        "durable-results",
+        "SET selectDestination = 'durableStorage'; SELECT country AS a, n AS a FROM events",
+    ),
+    (
+        "durable-results-in-order",
+        "SET selectDestination = 'durableStorage'; SET rowsPerPage = 5000; SELECT country, n FROM events ORDER BY x DESC",
+    ),
+    (
+        "durable-results-limited",
+        "SET selectDestination = 'durableStorage'; SELECT country, n FROM events ORDER BY n DESC LIMIT 3",
     ),
 ];
