@@ -11,6 +11,7 @@ mod context;
 mod durable;
 mod export;
 mod leftovers;
+mod log;
 mod observed;
 mod options;
 mod publish;

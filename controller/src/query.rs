@@ -32,7 +32,7 @@ use crate::sharding::Sharding;
 use crate::state::QueryState;
 use crate::task::{Prepared, Task, TaskEnvironment, acquire, now};
 use crate::worker_link::{FromLink, LinkEvent, WorkerLink};
-use crate::{context, durable, export};
+use crate::{context, durable, export, log};
 
 /// Events of workers that may wait.
 const QUEUE: usize = 4096;
@@ -251,6 +251,7 @@ impl<'a> Query<'a> {
     }
 
     async fn act(&mut self, action: ControllerAction) {
+        log::action(&action);
         match action {
             ControllerAction::LaunchWorker { worker, incarnation } => self.launch(worker, incarnation),
             ControllerAction::SendWorkOrder { incarnation, order } => {

@@ -191,6 +191,7 @@ impl Controller for ControllerService {
             // Of this code the Overlord makes no loss.
             return Err(Status::aborted("this controller is shutting down"));
         }
+        let log = sarsen_observe::TaskLog::open(&spec.query_id);
         let span = tracing::info_span!(target: "sarsen_trace", "task", query = spec.query_id);
         sarsen_observe::continue_trace(&span, &spec.trace_parent);
         let (handle, task) = task::create(
@@ -198,7 +199,7 @@ impl Controller for ControllerService {
             request.task_id.clone(),
             request.epoch,
             request.resumed,
-            spec,
+            (spec, log),
         );
         tasks.insert(request.task_id.clone(), handle);
         let (all, task_id, epoch) = (Arc::clone(&self.tasks), request.task_id, request.epoch);
@@ -246,6 +247,17 @@ impl Controller for ControllerService {
         Ok(Response::new(v1::Report {
             report: Some(report),
             ..v1::Report::default()
+        }))
+    }
+
+    async fn get_live_log(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::TaskLog>, Status> {
+        let task_id = request.into_inner().task_id;
+        let task = self
+            .find(&task_id)
+            .ok_or_else(|| Status::not_found(format!("task {task_id} does not run here")))?;
+        Ok(Response::new(v1::TaskLog {
+            found: true,
+            text: task.log(),
         }))
     }
 

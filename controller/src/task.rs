@@ -8,6 +8,7 @@ use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Epoch, Millis};
 use sarsen_kernel::report::{QueryReport, ReportStatus};
+use sarsen_observe::TaskLog;
 use sarsen_planner::Planned;
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, retry};
@@ -59,6 +60,7 @@ pub struct TaskHandle {
     preempt: CancellationToken,
     abandon: CancellationToken,
     reports: mpsc::Sender<ReportRequest>,
+    log: TaskLog,
 }
 
 impl TaskHandle {
@@ -75,6 +77,11 @@ impl TaskHandle {
     /// Stops without an end: another controller has the task, or will.
     pub fn abandon(&self) {
         self.abandon.cancel();
+    }
+
+    /// What was logged of it.
+    pub fn log(&self) -> String {
+        self.log.text()
     }
 
     /// How the query stands.
@@ -104,6 +111,7 @@ pub struct Task {
     pub preempt: CancellationToken,
     pub reports: mpsc::Receiver<ReportRequest>,
     abandon: CancellationToken,
+    log: TaskLog,
     started: Millis,
 }
 
@@ -113,7 +121,7 @@ pub fn create(
     task_id: String,
     epoch: u64,
     resumed: bool,
-    spec: v1::TaskSpec,
+    (spec, log): (v1::TaskSpec, TaskLog),
 ) -> (TaskHandle, Task) {
     let (sender, reports) = mpsc::channel(QUEUE);
     let [cancel, preempt, abandon] = std::array::from_fn(|_| CancellationToken::new());
@@ -126,6 +134,7 @@ pub fn create(
         preempt: preempt.clone(),
         abandon: abandon.clone(),
         reports: sender,
+        log: log.clone(),
     };
     let task = Task {
         environment,
@@ -138,6 +147,7 @@ pub fn create(
         preempt,
         reports,
         abandon,
+        log,
         started: now(),
     };
     (handle, task)
@@ -255,6 +265,7 @@ impl Task {
                 results: results.ipc.into(),
                 results_truncated: results.truncated,
             }),
+            log: self.log.text(),
         };
         let told = retry(OVERLORD_ATTEMPTS, || {
             let client = overlord(&self.environment.network, &self.environment.overlord);
@@ -308,6 +319,11 @@ async fn prepare(
     )
     .await?;
     query_limits.check_listed(&planned.definition)?;
+    tracing::info!(
+        stages = planned.definition.stages.len(),
+        max_workers = planned.max_workers,
+        "query is planned"
+    );
     // What breaks a limit is told before any worker is taken.
     ControllerKernel::new(
         planned.definition.clone(),
@@ -326,6 +342,16 @@ async fn prepare(
     let assignments = acquire(environment, slots, asked).await?;
     let granted = u32::try_from(assignments.len()).unwrap_or(u32::MAX);
     limits.waited_ms = now() - run.started;
+    let at: Vec<&str> = assignments
+        .iter()
+        .filter_map(|given| Some(given.node.as_ref()?.address.as_str()))
+        .collect();
+    tracing::info!(
+        workers = granted,
+        ?at,
+        waited_ms = limits.waited_ms,
+        "worker slots are given"
+    );
     let kernel = ControllerKernel::new(planned.definition.clone(), limits, granted, Epoch(run.epoch))?;
     let ticket_key = TicketKey::random().ok_or_else(|| Fault::UnknownError {
         message: "the system gives no random bytes for a ticket key".to_owned(),

@@ -12,7 +12,8 @@ mod rules;
 
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -159,6 +160,18 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         }
     };
     let caller = identity.caller();
+    let need = match need {
+        Need::Datasource => {
+            let (mut parts, body) = request.into_parts();
+            let named = named_datasource(&mut parts).await;
+            request = Request::from_parts(parts, body);
+            match named {
+                Some(name) => Need::Right(Resource::Datasource(name)),
+                None => Need::Right(Resource::State),
+            }
+        }
+        need => need,
+    };
     if let Need::Right(resource) = need
         && let Err(error) = identity.may(&resource, action(request.method()))
     {
@@ -171,6 +184,13 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     }
     request.extensions_mut().insert(identity);
     refused(caller, next.run(request).await)
+}
+
+/// The datasource in the path that a request was matched by.
+async fn named_datasource(parts: &mut Parts) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    let mut named = params.iter().filter(|(name, _)| *name == "datasource");
+    named.next().map(|(_, value)| value.to_owned())
 }
 
 /// GET and HEAD read, all else writes.

@@ -226,6 +226,21 @@ pub fn json_response(status: StatusCode, body: &Value) -> Response {
         .into_response()
 }
 
+/// Words that Druid sends as they are, and calls JSON.
+pub fn raw_json(status: StatusCode, message: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], message).into_response()
+}
+
+/// Nothing, with Druid's content type.
+pub fn empty_json(status: StatusCode) -> Response {
+    raw_json(status, String::new())
+}
+
+/// Nothing at all.
+pub fn empty(status: StatusCode) -> Response {
+    status.into_response()
+}
+
 /// Plain words.
 pub fn text_response(status: StatusCode, message: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain")], message).into_response()

@@ -9,6 +9,7 @@
 mod auth;
 mod body;
 mod error;
+mod interval;
 mod listener;
 mod metadata;
 mod options;
@@ -17,6 +18,7 @@ mod request;
 mod routes;
 mod scheduling;
 mod service;
+mod stream;
 mod submission;
 
 pub use options::{AuthMode, HttpOptions, Options};

@@ -1,5 +1,6 @@
 //! How a gateway process is set up.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -47,6 +48,44 @@ pub struct Options {
     pub export_allow: Vec<String>,
     #[command(flatten)]
     pub objects: ObjectSettings,
+}
+
+impl Options {
+    /// Settings as Druid's properties, and ours under `sarsen.`; none of them is secret.
+    pub fn properties(&self, url: &str) -> BTreeMap<String, String> {
+        let host = url.split_once("://").map_or(url, |(_, host)| host);
+        let (host, port) = host.rsplit_once(':').unwrap_or((host, ""));
+        let tls = url.starts_with("https://");
+        // Credentials of etcd may stand before its host.
+        let overlord = self.overlord.rsplit('@').next().unwrap_or_default().to_owned();
+        [
+            ("druid.host", host.to_owned()),
+            (
+                if tls {
+                    "druid.tlsPort"
+                } else {
+                    "druid.plaintextPort"
+                },
+                port.to_owned(),
+            ),
+            ("druid.enablePlaintextPort", (!tls).to_string()),
+            ("druid.enableTlsPort", tls.to_string()),
+            ("druid.service", "druid/router".to_owned()),
+            ("sarsen.version", sarsen_proto::version::VERSION.to_owned()),
+            ("sarsen.overlord", overlord),
+            (
+                "sarsen.auth",
+                format!("{:?}", self.http.auth).to_ascii_lowercase(),
+            ),
+            ("sarsen.authenticatorName", self.http.authenticator_name.clone()),
+            ("sarsen.authorizerName", self.http.authorizer_name.clone()),
+            ("sarsen.externAllow", self.extern_allow.join(",")),
+            ("sarsen.drainSeconds", self.drain_seconds.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
 }
 
 /// Flags of whoever serves the HTTP API: who may use it, and how it is reached.

@@ -1,6 +1,9 @@
 //! The routes of Druid's API.
 
+mod broker;
 mod cluster;
+mod coordinator;
+mod indexer;
 mod security;
 mod sql;
 mod statements;
@@ -39,9 +42,33 @@ pub fn router() -> Router<App> {
             "/druid/v2/sql/statements/{statement_id}/results",
             get(statements::results),
         )
+        .route("/druid/v2/sql/task/{task_id}/shutdown", post(tasks::shutdown))
+        .route("/druid/v2/sql/engines", get(broker::engines))
         .route("/druid/v2/sql", post(sql::query).fallback(only_post))
         .route("/druid/v2/sql/", post(sql::query).fallback(only_post))
         .route("/druid/v2/sql/{query_id}", delete(sql::cancel))
+        .merge(broker::router())
+        .merge(management())
+        .nest("/proxy/coordinator", management())
+        .nest("/proxy/overlord", management())
+        .merge(authentication())
+        .merge(authorization())
+        .route(
+            "/druid-ext/sarsen/tokens",
+            get(security::tokens).post(security::create_token),
+        )
+        .route("/druid-ext/sarsen/tokens/{id}", delete(security::delete_token))
+        .fallback(any(not_found))
+}
+
+/// What a Coordinator or an Overlord answers: by itself, and through Druid's Router.
+fn management() -> Router<App> {
+    Router::new()
+        .route("/status", get(cluster::status))
+        .route("/status/health", get(cluster::health))
+        .route("/status/properties", get(cluster::properties))
+        .route("/status/selfDiscovered", get(cluster::discovered))
+        .route("/status/selfDiscovered/status", get(cluster::self_discovered))
         .route("/druid/indexer/v1/task/{task_id}", get(tasks::payload))
         .route("/druid/indexer/v1/task/{task_id}/status", get(tasks::status))
         .route("/druid/indexer/v1/task/{task_id}/reports", get(tasks::reports))
@@ -52,18 +79,8 @@ pub fn router() -> Router<App> {
         .route("/druid/indexer/v1/runningTasks", get(tasks::running))
         .route("/druid/indexer/v1/waitingTasks", get(tasks::waiting))
         .route("/druid/indexer/v1/completeTasks", get(tasks::complete))
-        .route("/druid/v2/datasources", get(cluster::datasources))
-        .route("/status", get(cluster::status))
-        .route("/status/health", get(cluster::health))
-        .route("/status/selfDiscovered/status", get(cluster::self_discovered))
-        .merge(authentication())
-        .merge(authorization())
-        .route(
-            "/druid-ext/sarsen/tokens",
-            get(security::tokens).post(security::create_token),
-        )
-        .route("/druid-ext/sarsen/tokens/{id}", delete(security::delete_token))
-        .fallback(any(not_found))
+        .merge(indexer::router())
+        .merge(coordinator::router())
 }
 
 fn authentication() -> Router<App> {
@@ -138,5 +155,13 @@ async fn only_post(method: Method) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
+    // Where Druid's resources are, they say nothing of a path that none has.
+    let path = request.uri().path();
+    if ["/druid/indexer/", "/druid/coordinator/"]
+        .iter()
+        .any(|of| path.starts_with(of))
+    {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     html_page(StatusCode::NOT_FOUND, request.uri().path(), "")
 }

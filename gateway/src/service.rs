@@ -1,5 +1,6 @@
 //! The process: router, start and end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct App {
     pub extern_allow: Vec<String>,
     /// Where durable results are read, if this gateway reads any.
     pub deep_storage: Option<DeepStorage>,
+    /// What `/status/properties` tells.
+    pub properties: Arc<BTreeMap<String, String>>,
 }
 
 impl App {
@@ -138,6 +141,7 @@ pub async fn start(
         auth: Arc::new(Auth::new(options.http.clone())),
         extern_allow: options.extern_allow.clone(),
         deep_storage,
+        properties: Arc::new(options.properties(&url)),
     };
     let refusals = app.auth.refusals.clone().report(app.clone(), shutdown.clone());
     let refusals = tokio::spawn(refusals);

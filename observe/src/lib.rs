@@ -6,12 +6,14 @@ mod catalogue;
 mod logging;
 mod options;
 mod registry;
+mod task_log;
 mod trace;
 
 pub use admin::{AdminError, metrics_page, serve};
 pub use catalogue::{METRICS, Metric, MetricKind};
 pub use options::Options;
 pub use registry::{Observed, observe};
+pub use task_log::TaskLog;
 pub use trace::{Tracing, continue_trace, trace_parent};
 
 /// Starts logs, metrics and traces of this process; the answer ends them.

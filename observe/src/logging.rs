@@ -7,6 +7,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::options::{LogFormat, Options};
+use crate::task_log::{KeepTaskLogs, is_kept};
 use crate::trace::Tracing;
 use crate::{StartError, trace};
 
@@ -41,6 +42,7 @@ pub fn start(options: &Options, service: &'static str) -> Result<Tracing, StartE
     tracing_subscriber::registry()
         .with(lines)
         .with(spans)
+        .with(KeepTaskLogs.with_filter(filter_fn(is_kept)))
         .try_init()
         .map_err(|error| StartError::Logs(error.to_string()))?;
     Ok(traces)

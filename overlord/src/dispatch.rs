@@ -220,13 +220,13 @@ impl Overlord {
     /// Ends one; goes on until the store has it.
     pub(crate) async fn fail(self: Arc<Self>, failure: Failure) {
         let Failure { task, message } = failure;
-        let (started_ms, spec) = {
+        let (started_ms, spec, workers) = {
             let state = self.state();
             let Some(entry) = state.tasks.get(&task) else {
                 return;
             };
             self.audit.task("end", &entry.spec, None, "FAILED");
-            (entry.started_ms, Arc::clone(&entry.spec))
+            (entry.started_ms, Arc::clone(&entry.spec), entry.workers.clone())
         };
         let duration_ms = if started_ms == 0 { 0 } else { now_ms() - started_ms };
         tracing::info!(%task, code = audit::code(&message), "task failed");
@@ -235,6 +235,7 @@ impl Overlord {
             started_ms,
             duration_ms,
             error: message,
+            workers,
         };
         if spec.synchronous {
             let forget_at = Instant::now() + SYNCHRONOUS_KEPT;

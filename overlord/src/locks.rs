@@ -85,6 +85,25 @@ pub struct Lock {
 }
 
 impl Lock {
+    fn seen(&self, datasource: &str) -> v1::TaskLock {
+        let everything = vec![Interval::ETERNITY];
+        let (kind, intervals) = match &self.mode {
+            LockMode::Shared => ("SHARED", everything),
+            LockMode::Append => ("APPEND", everything),
+            LockMode::Exclusive(intervals) => ("EXCLUSIVE", intervals.clone()),
+            LockMode::Replace(intervals) => ("REPLACE", intervals.clone()),
+        };
+        v1::TaskLock {
+            task_id: self.task.as_str().to_owned(),
+            datasource: datasource.to_owned(),
+            r#type: kind.to_owned(),
+            intervals: intervals.into_iter().map(v1::Interval::from).collect(),
+            priority: self.priority,
+            revoked: self.standing == Standing::Revoked,
+            publishing: self.standing == Standing::Publishing,
+        }
+    }
+
     fn is_held(&self) -> bool {
         matches!(self.standing, Standing::Held | Standing::Publishing)
     }
@@ -180,6 +199,16 @@ impl LockTable {
     /// All locks of a datasource, waiting ones and all.
     pub fn of(&self, datasource: &str) -> &[Lock] {
         self.datasources.get(datasource).map_or(&[], Vec::as_slice)
+    }
+
+    /// Locks that are held, or were and are lost, as clients see them.
+    pub fn held(&self) -> Vec<v1::TaskLock> {
+        let of_datasource = |(datasource, locks): (&String, &Vec<Lock>)| {
+            let taken = locks.iter().filter(|lock| lock.standing != Standing::Waits);
+            let seen = taken.map(|lock| lock.seen(datasource));
+            seen.collect::<Vec<_>>()
+        };
+        self.datasources.iter().flat_map(of_datasource).collect()
     }
 
     /// Whether nobody holds or waits for anything.

@@ -28,6 +28,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Overlord {
     pub(crate) id: String,
+    /// Where others reach it.
+    pub(crate) address: String,
     state: Mutex<State>,
     pub(crate) store: Store,
     pub(crate) reports: Reports,
@@ -53,12 +55,13 @@ impl Overlord {
         state: State,
         store: Store,
         reports: Reports,
-        network: Network,
+        (network, address): (Network, String),
         security: Security,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Overlord {
             id: uuid::Uuid::new_v4().to_string(),
+            address,
             state: Mutex::new(state),
             store,
             reports,

@@ -123,6 +123,29 @@ impl Reports {
         Ok(())
     }
 
+    /// Keeps what was logged of a task, under `logs/<task id>`.
+    ///
+    /// # Errors
+    /// When deep storage fails.
+    pub async fn put_log(&self, task: &TaskId, log: String) -> Result<(), ReportError> {
+        let path = Path::from_iter(["logs", task.as_str()]);
+        self.store.put(&path, log.into_bytes().into()).await?;
+        Ok(())
+    }
+
+    /// What was logged of an ended task, if anything was.
+    ///
+    /// # Errors
+    /// When deep storage fails.
+    pub async fn log(&self, task: &TaskId) -> Result<Option<String>, ReportError> {
+        let found = match self.store.get(&Path::from_iter(["logs", task.as_str()])).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(String::from_utf8_lossy(&found.bytes().await?).into_owned()))
+    }
+
     /// The report of an ended task; `None` for a task that ended without one.
     ///
     /// # Errors

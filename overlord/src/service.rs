@@ -88,7 +88,19 @@ pub async fn start(
         initial_admin_password: options.security.initial_admin_password.clone(),
     };
     let state = State::of(members, options.quotas);
-    let overlord = Overlord::new(state, store, reports, network, security, shutdown.clone());
+    let reachable =
+        advertised(options.advertise.as_deref(), &address).map_err(|error| OverlordError::Bind {
+            address: options.grpc_addr.clone(),
+            error,
+        })?;
+    let overlord = Overlord::new(
+        state,
+        store,
+        reports,
+        (network, reachable.clone()),
+        security,
+        shutdown.clone(),
+    );
     if leads {
         overlord.take_over().await.map_err(opening)?;
     }
@@ -115,12 +127,7 @@ pub async fn start(
             directory,
             leadership,
             labels: options.labels.by_key(),
-            address: advertised(options.advertise.as_deref(), &address).map_err(|error| {
-                OverlordError::Bind {
-                    address: options.grpc_addr.clone(),
-                    error,
-                }
-            })?,
+            address: reachable,
             superseded: Notify::new(),
         };
         overlord.tracker.spawn(candidate.run());
@@ -319,6 +326,81 @@ impl OverlordRpc for Service {
 
     async fn record_refusals(&self, request: Request<v1::RecordRefusalsRequest>) -> Answer<v1::Empty> {
         Ok(Response::new(self.0.record_refusals(&request.into_inner())))
+    }
+
+    async fn get_cluster(&self, _: Request<v1::Empty>) -> Answer<v1::ClusterState> {
+        Ok(Response::new(self.0.get_cluster()))
+    }
+
+    async fn list_locks(&self, _: Request<v1::Empty>) -> Answer<v1::TaskLockList> {
+        Ok(Response::new(self.0.list_locks()))
+    }
+
+    async fn page_segments(&self, request: Request<v1::PageSegmentsRequest>) -> Answer<v1::SegmentPage> {
+        let page = self.0.store.page_segments(request.get_ref()).await;
+        let segments = page.map_err(RequestError::from)?;
+        Ok(Response::new(v1::SegmentPage { segments }))
+    }
+
+    async fn find_segment(&self, request: Request<v1::SegmentRequest>) -> Answer<v1::FoundSegment> {
+        let v1::SegmentRequest { datasource, id } = request.into_inner();
+        let found = self.0.store.find_segment(&datasource, &id).await;
+        let found = found.map_err(RequestError::from)?;
+        let used = found.as_ref().is_some_and(|(_, used)| *used);
+        Ok(Response::new(v1::FoundSegment {
+            segment: found.map(|(segment, _)| segment),
+            used,
+        }))
+    }
+
+    async fn page_intervals(&self, request: Request<v1::PageIntervalsRequest>) -> Answer<v1::IntervalPage> {
+        let page = self.0.store.page_intervals(request.get_ref()).await;
+        let intervals = page.map_err(RequestError::from)?;
+        Ok(Response::new(v1::IntervalPage { intervals }))
+    }
+
+    async fn list_datasources(&self, request: Request<v1::DatasourcesRequest>) -> Answer<v1::DatasourceList> {
+        let found = self.0.store.datasources(request.get_ref()).await;
+        let datasources = found.map_err(RequestError::from)?;
+        Ok(Response::new(v1::DatasourceList { datasources }))
+    }
+
+    async fn mark_segments(
+        &self,
+        request: Request<v1::MarkSegmentsRequest>,
+    ) -> Answer<v1::MarkSegmentsReply> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().mark_segments(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn get_configs(&self, request: Request<v1::ConfigsRequest>) -> Answer<v1::ConfigList> {
+        let configs = self.0.store.configs(&request.get_ref().kind).await;
+        let configs = configs.map_err(RequestError::from)?;
+        Ok(Response::new(v1::ConfigList { configs }))
+    }
+
+    async fn put_configs(&self, request: Request<v1::PutConfigsRequest>) -> Answer<v1::Empty> {
+        Ok(Response::new(
+            self.0
+                .to_the_end(self.overlord().put_configs(request.into_inner()))
+                .await?,
+        ))
+    }
+
+    async fn get_config_history(
+        &self,
+        request: Request<v1::ConfigHistoryRequest>,
+    ) -> Answer<v1::ConfigHistoryReply> {
+        let entries = self.0.store.config_history(request.get_ref()).await;
+        let entries = entries.map_err(RequestError::from)?;
+        Ok(Response::new(v1::ConfigHistoryReply { entries }))
+    }
+
+    async fn get_task_log(&self, request: Request<v1::TaskLogRequest>) -> Answer<v1::TaskLog> {
+        Ok(Response::new(self.0.get_task_log(request.into_inner()).await?))
     }
 
     async fn complete_task(&self, request: Request<v1::CompleteTaskRequest>) -> Answer<v1::Empty> {

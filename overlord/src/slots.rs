@@ -130,6 +130,15 @@ impl SlotTable {
         self.held.get(task).into_iter().flatten()
     }
 
+    /// All slots that are held.
+    pub fn all(&self) -> impl Iterator<Item = (&TaskId, u32, &NodeId)> {
+        let of_task = |(task, workers)| {
+            let workers: &BTreeMap<u32, NodeId> = workers;
+            workers.iter().map(move |(worker, node)| (task, *worker, node))
+        };
+        self.held.iter().flat_map(of_task)
+    }
+
     /// Gives some of a task's slots back.
     pub fn release(&mut self, task: &TaskId, workers: &[u32]) {
         if let Some(held) = self.held.get_mut(task) {

@@ -59,6 +59,8 @@ pub struct TaskEntry {
     pub preempted: bool,
     /// False until it is in the store, if it belongs there; nothing is done with it before.
     pub persisted: bool,
+    /// Worker tasks that it was given slots for, in that order.
+    pub workers: Vec<v1::WorkerTask>,
     changed: watch::Sender<()>,
 }
 
@@ -76,6 +78,7 @@ impl TaskEntry {
             canceled: false,
             preempted: false,
             persisted: false,
+            workers: Vec::new(),
             changed: watch::channel(()).0,
         }
     }
@@ -122,6 +125,8 @@ pub struct State {
     pub quotas: Quotas,
     /// Tasks that have lost their locks while they ran, and were not told yet.
     preempted: Vec<TaskId>,
+    /// When the last task ended that held a slot, by node.
+    completed: HashMap<NodeId, i64>,
     next_seq: u64,
 }
 
@@ -240,6 +245,10 @@ impl State {
 
     /// Gives back all that a task holds; those that waited for its locks hold them now.
     pub fn release(&mut self, id: &TaskId, now_ms: i64) {
+        let nodes: Vec<NodeId> = self.slots.held_by(id).map(|(_, node)| node.clone()).collect();
+        self.completed.retain(|node, _| self.members.get(node).is_some());
+        self.completed
+            .extend(nodes.into_iter().map(|node| (node, now_ms)));
         self.slots.release_task(id);
         let Some(entry) = self.tasks.get(id) else { return };
         let datasource = entry.spec.datasource.clone();
@@ -253,6 +262,49 @@ impl State {
         if let Some(entry) = self.tasks.remove(id) {
             entry.notify();
         }
+    }
+
+    /// Takes note of a slot that a task was given afresh.
+    pub fn begin_worker(&mut self, id: &TaskId, worker: u32, location: &str, now_ms: i64) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let before = entry.workers.iter_mut().filter(|known| known.worker == worker);
+        let attempt = before
+            .map(|known| {
+                if known.replaced_ms == 0 {
+                    known.replaced_ms = now_ms;
+                }
+                known.attempt + 1
+            })
+            .max();
+        entry.workers.push(v1::WorkerTask {
+            worker,
+            attempt: attempt.unwrap_or(0),
+            location: location.to_owned(),
+            created_ms: now_ms,
+            replaced_ms: 0,
+        });
+    }
+
+    /// Ids of the worker tasks that hold slots, by node.
+    pub fn running_workers(&self) -> HashMap<String, Vec<String>> {
+        let mut running: HashMap<String, Vec<String>> = HashMap::new();
+        for (task, worker, node) in self.slots.all() {
+            let runs = self.tasks.get(task).map(|entry| entry.workers.as_slice());
+            let of_number = runs.unwrap_or_default().iter().rev();
+            let attempt = of_number.clone().find(|run| run.worker == worker);
+            let attempt = attempt.map_or(0, |run| run.attempt);
+            let ids = running.entry(node.as_str().to_owned()).or_default();
+            ids.push(format!("{task}-worker{worker}_{attempt}"));
+        }
+        running.values_mut().for_each(|ids| ids.sort());
+        running
+    }
+
+    /// When the last task ended that held a slot of a node; 0: never.
+    pub fn last_completed(&self, node: &str) -> i64 {
+        self.completed.get(&NodeId::from(node)).copied().unwrap_or(0)
     }
 
     /// Why a task can have no workers, however many slots come free.
@@ -282,6 +334,8 @@ impl State {
             spec: Some(entry.spec.as_ref().clone()),
             queue_position: queue::position(self, id),
             waiting_for: self.waiting_for(id).unwrap_or_default(),
+            workers: entry.workers.clone(),
+            seq: entry.seq,
         })
     }
 }

@@ -13,6 +13,8 @@ pub enum Need {
     Identity,
     /// The right to read it for GET and HEAD, to write it for all else.
     Right(Resource),
+    /// The same of the datasource that the path names.
+    Datasource,
 }
 
 /// The need of a route, by the path that it was matched by; `None` for a path that no route has.
@@ -20,10 +22,20 @@ pub fn need(path: Option<&str>, method: &Method) -> Need {
     let Some(path) = path else {
         return Need::Identity;
     };
+    let proxied = ["/proxy/coordinator", "/proxy/overlord"];
+    let path = proxied
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
+        .unwrap_or(path);
+    let reads = method == Method::GET || method == Method::HEAD;
     match path {
-        "/status/health" | "/status/ready" if method == Method::GET || method == Method::HEAD => {
+        // Load balancers ask for the leader.
+        "/druid/indexer/v1/isLeader" | "/druid/coordinator/v1/isLeader" | "/druid/broker/v1/readiness"
+            if reads =>
+        {
             Need::Nothing
         }
+        "/status/health" | "/status/ready" if reads => Need::Nothing,
         // By the tables that the statement names.
         "/druid/v2/sql"
         | "/druid/v2/sql/"
@@ -40,8 +52,30 @@ pub fn need(path: Option<&str>, method: &Method) -> Need {
         | "/druid/indexer/v1/waitingTasks"
         | "/druid/indexer/v1/completeTasks" => Need::Identity,
         _ if path.starts_with("/druid/indexer/v1/task/{task_id}") => Need::Identity,
-        // Only the names that one may read.
-        "/druid/v2/datasources" => Need::Identity,
+        "/druid/v2/sql/task/{task_id}/shutdown" => Need::Identity,
+        // The same for everybody.
+        "/druid/v2/sql/engines" | "/proxy/enabled" => Need::Identity,
+        // Only what one may read of it.
+        "/druid/v2/datasources"
+        | "/druid/coordinator/v1/datasources"
+        | "/druid/coordinator/v1/metadata/datasources"
+        | "/druid/coordinator/v1/metadata/segments"
+        | "/druid/coordinator/v1/intervals"
+        | "/druid/coordinator/v1/intervals/{interval}" => Need::Identity,
+        "/druid/indexer/v1/worker"
+        | "/druid/indexer/v1/worker/history"
+        | "/druid/indexer/v1/totalWorkerCapacity" => Need::Right(Resource::Config("CONFIG")),
+        _ if [
+            "/druid/coordinator/v1/config",
+            "/druid/coordinator/v1/lookups",
+            "/druid/indexer/v1/compaction/config",
+        ]
+        .iter()
+        .any(|prefix| path.starts_with(prefix)) =>
+        {
+            Need::Right(Resource::Config("CONFIG"))
+        }
+        _ if path.contains("/{datasource}") => Need::Datasource,
         _ if path.starts_with("/druid-ext/") => Need::Right(Resource::Config("security")),
         _ => Need::Right(Resource::State),
     }
@@ -68,5 +102,23 @@ mod tests {
             let path = format!("/druid/v2/sql/statements{path}");
             assert_eq!(need(Some(&path), &Method::GET), Need::Identity);
         }
+    }
+
+    #[test]
+    fn routes_of_a_datasource_need_a_right_to_it_through_the_proxy_too() {
+        for path in [
+            "/druid/coordinator/v1/datasources/{datasource}",
+            "/proxy/coordinator/druid/coordinator/v1/datasources/{datasource}/markUsed",
+            "/druid/coordinator/v1/rules/{datasource}",
+            "/druid/indexer/v1/datasources/{datasource}/shutdownAllTasks",
+            "/druid/v2/datasources/{datasource}",
+        ] {
+            assert_eq!(need(Some(path), &Method::POST), Need::Datasource, "{path}");
+        }
+        let config = Need::Right(Resource::Config("CONFIG"));
+        let path = "/druid/coordinator/v1/config/compaction/{datasource}";
+        assert_eq!(need(Some(path), &Method::GET), config);
+        let path = "/proxy/overlord/druid/indexer/v1/workers";
+        assert_eq!(need(Some(path), &Method::GET), Need::Right(Resource::State));
     }
 }

@@ -5,6 +5,79 @@ use serde_json::{Value, json};
 
 use super::iso;
 
+/// One task of a query: its controller task, or one of its worker tasks.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    Controller(&'a v1::Task),
+    Worker(&'a v1::Task, &'a v1::WorkerTask),
+}
+
+impl Part<'_> {
+    /// Druid's `TaskStatusPlus`.
+    pub fn status(self) -> Value {
+        match self {
+            Part::Controller(task) => status(task),
+            Part::Worker(task, worker) => worker_status(task, worker),
+        }
+    }
+}
+
+/// The tasks of a query, the newest first.
+pub fn parts(task: &v1::Task) -> impl Iterator<Item = Part<'_>> {
+    let workers = task.workers.iter().rev();
+    workers
+        .map(move |worker| Part::Worker(task, worker))
+        .chain([Part::Controller(task)])
+}
+
+/// `query-<id>-worker<N>_<attempt>`
+pub fn worker_id(task: &v1::Task, worker: &v1::WorkerTask) -> String {
+    format!("{}-worker{}_{}", task.task_id, worker.worker, worker.attempt)
+}
+
+/// A worker task runs as long as its query does, unless a later attempt has its place.
+fn worker_status(task: &v1::Task, worker: &v1::WorkerTask) -> Value {
+    let replaced = worker.replaced_ms > 0;
+    let state = match task.state() {
+        _ if replaced => v1::TaskState::Failed,
+        v1::TaskState::Pending | v1::TaskState::Unspecified => v1::TaskState::Running,
+        state => state,
+    };
+    let (name, runs) = (state_name(state), state == v1::TaskState::Running);
+    let ended_ms = match replaced {
+        true => worker.replaced_ms,
+        false => task.started_ms.max(task.created_ms) + task.duration_ms,
+    };
+    let error = match state {
+        v1::TaskState::Failed if replaced => {
+            json!("The worker task was lost, and another one took its place")
+        }
+        v1::TaskState::Failed if !task.error_message.is_empty() => json!(task.error_message),
+        _ => Value::Null,
+    };
+    json!({
+        "id": worker_id(task, worker),
+        "groupId": task.task_id,
+        "type": "query_worker",
+        "createdTime": iso(worker.created_ms),
+        "queueInsertionTime": "1970-01-01T00:00:00.000Z",
+        "statusCode": name,
+        "status": name,
+        "runnerStatusCode": if runs { "RUNNING" } else { "NONE" },
+        "duration": if runs { -1 } else { (ended_ms - worker.created_ms).max(0) },
+        "location": location(&worker.location),
+        "dataSource": task.datasource,
+        "errorMsg": error,
+    })
+}
+
+/// Druid's `TaskStatus` out of a `TaskStatusPlus`.
+pub fn short(status: &Value) -> Value {
+    let fields = ["id", "status", "duration", "errorMsg", "location"];
+    let of = |name: &&str| ((*name).to_owned(), status.get(*name).cloned().unwrap_or_default());
+    Value::Object(fields.iter().map(of).collect())
+}
+
 /// Druid's `TaskStatusPlus`.
 pub fn status(task: &v1::Task) -> Value {
     let state = task.state();
@@ -39,7 +112,7 @@ pub fn state_name(state: v1::TaskState) -> &'static str {
     }
 }
 
-fn location(address: &str) -> Value {
+pub fn location(address: &str) -> Value {
     let host_port = address.split_once("://").map_or(address, |(_, host)| host);
     match host_port
         .rsplit_once(':')
@@ -56,6 +129,38 @@ mod tests {
     #![allow(clippy::indexing_slicing)]
 
     use super::*;
+
+    #[test]
+    fn worker_tasks_come_before_their_controller_and_a_replaced_one_has_failed() {
+        let worker = |number, attempt, replaced_ms| v1::WorkerTask {
+            worker: number,
+            attempt,
+            location: "http://10.0.0.1:8091".to_owned(),
+            created_ms: 1_000,
+            replaced_ms,
+        };
+        let task = v1::Task {
+            task_id: "query-a".to_owned(),
+            state: v1::TaskState::Success.into(),
+            created_ms: 500,
+            started_ms: 500,
+            duration_ms: 2_500,
+            workers: vec![worker(0, 0, 1_700), worker(0, 1, 0)],
+            ..v1::Task::default()
+        };
+        let statuses: Vec<Value> = parts(&task).map(Part::status).collect();
+        let of = |name: &str| {
+            statuses
+                .iter()
+                .map(|status| status[name].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("id"), ["query-a-worker0_1", "query-a-worker0_0", "query-a"]);
+        assert_eq!(of("statusCode"), ["SUCCESS", "FAILED", "SUCCESS"]);
+        assert_eq!(of("duration"), [2_000, 700, 2_500]);
+        assert_eq!(of("type"), ["query_worker", "query_worker", "query_controller"]);
+        assert_eq!(short(&statuses[1])["status"], "FAILED");
+    }
 
     #[test]
     fn a_task_that_runs_has_the_pages_fields() {

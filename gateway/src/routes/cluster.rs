@@ -1,15 +1,13 @@
 //! The cluster as a whole.
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use sarsen_proto::v1;
 use sarsen_proto::version::VERSION;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::auth::Identity;
-use crate::error::{ApiError, json_response};
+use crate::error::{ApiError, empty_json, json_response};
 use crate::service::App;
 
 /// Druid's `/status`: version and memory of this process.
@@ -51,28 +49,16 @@ pub async fn health(State(app): State<App>) -> Result<Response, ApiError> {
     Ok(json_response(StatusCode::OK, &json!(true)))
 }
 
-pub async fn self_discovered() -> Response {
-    json_response(StatusCode::OK, &json!({ "selfDiscovered": true }))
+/// Settings of this gateway; nothing that is secret is among them.
+pub async fn properties(State(app): State<App>) -> Response {
+    json_response(StatusCode::OK, &json!(*app.properties))
 }
 
-/// Names of the datasources that may be read.
-pub async fn datasources(
-    State(app): State<App>,
-    Extension(identity): Extension<Identity>,
-) -> Result<Response, ApiError> {
-    let catalog = app
-        .overlord()?
-        .get_catalog(v1::CatalogRequest {
-            datasources: Vec::new(),
-        })
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?;
-    let names: Vec<Value> = catalog
-        .into_inner()
-        .tables
-        .into_iter()
-        .filter(|table| identity.can_read_datasource(&table.datasource))
-        .map(|table| json!(table.datasource))
-        .collect();
-    Ok(json_response(StatusCode::OK, &Value::Array(names)))
+/// A gateway that answers has been discovered.
+pub async fn discovered() -> Response {
+    empty_json(StatusCode::OK)
+}
+
+pub async fn self_discovered() -> Response {
+    json_response(StatusCode::OK, &json!({ "selfDiscovered": true }))
 }

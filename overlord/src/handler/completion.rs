@@ -29,12 +29,12 @@ impl Overlord {
                 Some(entry) if entry.has_ended() && entry.epoch == request.epoch => return Ok(v1::Empty {}),
                 Some(_) => {
                     let entry = Overlord::fence(&mut state, &id, request.epoch)?;
-                    Some((entry.started_ms, Arc::clone(&entry.spec)))
+                    Some((entry.started_ms, Arc::clone(&entry.spec), entry.workers.clone()))
                 }
                 None => None,
             }
         };
-        let Some((started_ms, spec)) = fenced else {
+        let Some((started_ms, spec, workers)) = fenced else {
             return self.completed_before(&id, request.epoch).await;
         };
         let report = request.report.unwrap_or_default();
@@ -48,6 +48,7 @@ impl Overlord {
             started_ms,
             duration_ms: request.duration_ms,
             error: request.error_message,
+            workers,
         };
         tracing::info!(task = %id, ?state, duration_ms = end.duration_ms, code = audit::code(&end.error), "task ended");
         if spec.synchronous {
@@ -63,6 +64,9 @@ impl Overlord {
             return Ok(v1::Empty {});
         }
         self.reports.put(&id, &report).await?;
+        if !request.log.is_empty() {
+            self.reports.put_log(&id, request.log).await?;
+        }
         if !self.store.finish_task(&id, Some(request.epoch), &end).await? {
             return self.completed_before(&id, request.epoch).await;
         }

@@ -190,8 +190,10 @@ impl Overlord {
         let states: Vec<v1::TaskState> = request.states().collect();
         let datasource = (!request.datasource.is_empty()).then(|| request.datasource.clone());
         let created = request.created.as_ref().map(Interval::from);
+        let before = request.before;
         let wanted = |entry: &TaskEntry| {
             !entry.spec.synchronous
+                && (before == 0 || entry.seq < before)
                 && (states.is_empty() || states.contains(&entry.state()))
                 && datasource
                     .as_ref()
@@ -220,6 +222,7 @@ impl Overlord {
             datasource: datasource.clone(),
             created,
             max: request.max,
+            before,
         };
         let ended = self.store.ended_tasks(&filter).await?;
         // One that ended between the two looks is in both: its end is the newer news.

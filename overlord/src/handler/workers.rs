@@ -15,6 +15,7 @@ use crate::pool::Pool;
 use crate::queue;
 use crate::slots::{Completeness, WorkerNode};
 use crate::state::State;
+use crate::time::now_ms;
 
 /// A call waits so long for slots; the caller asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -231,10 +232,29 @@ fn serve(
             taken
         })
         .collect();
+    let kept: HashMap<u32, NodeId> = state
+        .slots
+        .held_by(&waiting.task)
+        .map(|(worker, node)| (*worker, node.clone()))
+        .collect();
     let taken = state
         .slots
         .acquire(&waiting.task, &given, &caller.avoid, waiting.completeness, nodes)
         .unwrap_or_default();
+    let now = now_ms();
+    for (worker, node) in &taken {
+        let Some(address) = state.members.get(node).map(|node| node.address.clone()) else {
+            continue;
+        };
+        let avoided = caller
+            .avoid
+            .iter()
+            .any(|name| *name == address || name == node.as_str());
+        // One that was to be avoided and is given again begins anew there.
+        if avoided || kept.get(worker) != Some(node) {
+            state.begin_worker(&waiting.task, *worker, &address, now);
+        }
+    }
     let assignment = |(worker, node)| v1::WorkerAssignment {
         worker,
         node: state.members.get(&node).cloned(),

@@ -39,7 +39,7 @@ struct Table {
 use Kind::{Bytes, Flag, Option as Maybe, Text, Whole};
 
 /// All tables that hold something, but for the schema's own version.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 13] = [
     Table {
         name: "druid_segments",
         key: "id",
@@ -137,6 +137,30 @@ const TABLES: [Table; 10] = [
         name: "security",
         key: "one",
         columns: &[("one", Whole), ("version", Whole), ("state", Bytes)],
+    },
+    Table {
+        name: "configs",
+        key: "kind, name",
+        columns: &[("kind", Text), ("name", Text), ("payload", Text)],
+    },
+    Table {
+        name: "config_history",
+        key: "seq",
+        columns: &[
+            ("seq", Whole),
+            ("kind", Text),
+            ("name", Text),
+            ("payload", Text),
+            ("author", Text),
+            ("remark", Text),
+            ("remote", Text),
+            ("changed_ms", Whole),
+        ],
+    },
+    Table {
+        name: "worker_tasks",
+        key: "task_id",
+        columns: &[("task_id", Text), ("workers", Bytes)],
     },
 ];
 

@@ -7,7 +7,14 @@ use super::{Dialect, StoreError, begin_write};
 
 /// What each version of the schema added, oldest first; what was released is never changed. `{bytes}` and `{serial}` are
 /// words of the dialect.
-const MIGRATIONS: [&str; 5] = [FIRST, LEADERSHIP, CONCURRENT_REPLACE, SECURITY, COMPATIBILITY];
+const MIGRATIONS: [&str; 6] = [
+    FIRST,
+    LEADERSHIP,
+    CONCURRENT_REPLACE,
+    SECURITY,
+    COMPATIBILITY,
+    COORDINATOR,
+];
 
 /// The lowest number that a version of Sarsen must know to use the schema that this one makes. Migrations only add, so that
 /// this is what the release before knew: an Overlord of that release goes on while the cluster is upgraded. It is raised,
@@ -85,6 +92,31 @@ CREATE TABLE security (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     version BIGINT NOT NULL,
     state {bytes} NOT NULL
+);
+";
+
+/// Configurations that clients store, with their history; and the worker tasks of ended tasks, a `WorkerTaskList` message each.
+const COORDINATOR: &str = "
+CREATE TABLE configs (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE TABLE config_history (
+    seq BIGINT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    author TEXT NOT NULL,
+    remark TEXT NOT NULL,
+    remote TEXT NOT NULL,
+    changed_ms BIGINT NOT NULL
+);
+CREATE INDEX idx_config_history ON config_history (kind, name, seq);
+CREATE TABLE worker_tasks (
+    task_id TEXT NOT NULL PRIMARY KEY,
+    workers {bytes} NOT NULL
 );
 ";
 

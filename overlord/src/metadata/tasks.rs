@@ -32,6 +32,8 @@ pub struct TaskEnd {
     pub started_ms: i64,
     pub duration_ms: i64,
     pub error: String,
+    /// The worker tasks that it had.
+    pub workers: Vec<v1::WorkerTask>,
 }
 
 /// A row of `tasks`.
@@ -50,12 +52,22 @@ pub struct EndedFilter {
     pub created: Option<Interval>,
     /// 0: no limit.
     pub max: u32,
+    /// Only those of lower numbers; 0: all.
+    pub before: u64,
 }
 
-const COLUMNS: &str =
-    "seq, task_id, datasource, state, epoch, location, created_ms, started_ms, duration_ms, error";
+const COLUMNS: &str = "seq, task_id, datasource, state, epoch, location, created_ms, started_ms, duration_ms, error, \
+     (SELECT workers FROM worker_tasks WHERE worker_tasks.task_id = tasks.task_id) AS workers";
 
 fn read(row: &AnyRow) -> Result<TaskRow, StoreError> {
+    let workers: Option<Vec<u8>> = row.try_get("workers")?;
+    let workers = v1::WorkerTaskList::decode(workers.unwrap_or_default().as_slice()).map_err(|error| {
+        StoreError::Malformed {
+            what: "list of worker tasks",
+            reason: error.to_string(),
+        }
+    })?;
+    let seq = uint(row.try_get("seq")?);
     let task = v1::Task {
         task_id: row.try_get("task_id")?,
         state: row.try_get("state")?,
@@ -68,9 +80,11 @@ fn read(row: &AnyRow) -> Result<TaskRow, StoreError> {
         spec: None,
         queue_position: 0,
         waiting_for: String::new(),
+        workers: workers.workers,
+        seq,
     };
     Ok(TaskRow {
-        seq: uint(row.try_get("seq")?),
+        seq,
         epoch: uint(row.try_get("epoch")?),
         task,
     })
@@ -211,6 +225,16 @@ impl Store {
         ] {
             sqlx::query(sql).bind(task.as_str()).execute(&mut *tx).await?;
         }
+        if !end.workers.is_empty() {
+            let workers = v1::WorkerTaskList {
+                workers: end.workers.clone(),
+            };
+            sqlx::query("INSERT INTO worker_tasks VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(task.as_str())
+                .bind(workers.encode_to_vec())
+                .execute(&mut *tx)
+                .await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -285,35 +309,49 @@ impl Store {
         if states.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = format!(
-            "SELECT {COLUMNS} FROM tasks WHERE state IN ({})",
-            states.join(", ")
-        );
+        let mut conditions = String::new();
         let mut bound = 0;
         let mut next = || {
             bound += 1;
             format!("${bound}")
         };
         if filter.datasource.is_some() {
-            sql.push_str(&format!(" AND datasource = {}", next()));
+            conditions.push_str(&format!(" AND datasource = {}", next()));
         }
         if filter.created.is_some() {
-            sql.push_str(&format!(
+            conditions.push_str(&format!(
                 " AND created_ms >= {} AND created_ms < {}",
                 next(),
                 next()
             ));
         }
-        sql.push_str(" ORDER BY seq DESC");
-        if filter.max > 0 {
-            sql.push_str(&format!(" LIMIT {}", filter.max));
+        if filter.before > 0 {
+            conditions.push_str(&format!(" AND seq < {}", next()));
         }
+        let limit = match filter.max {
+            0 => String::new(),
+            max => format!(" LIMIT {max}"),
+        };
+        // State by state, so that an index by state and number gives the newest without a sort.
+        let parts: Vec<String> = states
+            .iter()
+            .map(|state| {
+                format!(
+                    "SELECT * FROM (SELECT {COLUMNS} FROM tasks WHERE state = {state}{conditions} \
+                     ORDER BY seq DESC{limit}) AS of_state_{state}"
+                )
+            })
+            .collect();
+        let sql = format!("{} ORDER BY seq DESC{limit}", parts.join(" UNION ALL "));
         let mut query = sqlx::query(&sql);
         if let Some(datasource) = &filter.datasource {
             query = query.bind(datasource);
         }
         if let Some(created) = filter.created {
             query = query.bind(created.start_ms).bind(created.end_ms);
+        }
+        if filter.before > 0 {
+            query = query.bind(int(filter.before));
         }
         query.fetch_all(&self.reader).await?.iter().map(read).collect()
     }

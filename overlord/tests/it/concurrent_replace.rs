@@ -175,6 +175,7 @@ on_every_store! {
             started_ms: 2,
             duration_ms: 3,
             error: "no".into(),
+            workers: Vec::new(),
         };
         assert!(store.finish_task(&replace, Some(1), &end).await.unwrap());
         assert_eq!(used(&store).await, [(given.version, 0)]);

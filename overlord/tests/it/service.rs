@@ -52,6 +52,13 @@ impl Controller for Notes {
         }))
     }
 
+    async fn get_live_log(&self, _: Request<v1::TaskRequest>) -> Result<Response<v1::TaskLog>, Status> {
+        Ok(Response::new(v1::TaskLog {
+            found: true,
+            text: "a live line\n".to_owned(),
+        }))
+    }
+
     async fn list_running(&self, _: Request<v1::Empty>) -> Result<Response<v1::RunningTasks>, Status> {
         let started = self.started.lock().unwrap();
         let running = |request: &v1::StartTaskRequest| v1::RunningTask {
@@ -199,6 +206,7 @@ impl Cluster {
                 results: b"final".to_vec().into(),
                 ..Default::default()
             }),
+            log: "a line of its log\n".to_owned(),
         };
         self.client.complete_task(request).await.map(|_| ())
     }

@@ -162,6 +162,7 @@ on_every_store! {
             started_ms: 2,
             duration_ms: 3,
             error: "no".into(),
+            workers: Vec::new(),
         };
         assert!(!store.finish_task(&task, Some(1), &end).await.unwrap());
         assert!(store.finish_task(&task, Some(2), &end).await.unwrap());
@@ -363,6 +364,7 @@ on_every_store! {
             started_ms: 1,
             duration_ms: 1,
             error: String::new(),
+            workers: Vec::new(),
         };
         assert!(store.finish_task(&task, None, &end).await.is_err());
         assert!(store.put_checkpoint(&task, 1, b"late").await.is_err());

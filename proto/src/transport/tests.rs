@@ -35,6 +35,10 @@ impl Controller for Answers {
         Err(Status::not_found("no such task"))
     }
 
+    async fn get_live_log(&self, _: Request<v1::TaskRequest>) -> Result<Response<v1::TaskLog>, Status> {
+        Err(Status::not_found("no such task"))
+    }
+
     async fn list_running(&self, _: Request<v1::Empty>) -> Result<Response<v1::RunningTasks>, Status> {
         Ok(Response::new(v1::RunningTasks::default()))
     }
