@@ -10,6 +10,7 @@
 mod concurrency;
 mod concurrent_replace;
 mod connection_loss;
+mod coordinator;
 mod election;
 mod inspection;
 mod line;

@@ -2,6 +2,7 @@
 
 use sarsen_overlord::metadata::{MetadataUrl, Store, StoreError, backup, portable_tables, restore};
 use sarsen_overlord::security::apply;
+use sarsen_proto::v1;
 use sarsen_proto::v1::change_security_request::Change;
 
 use crate::place::Place;
@@ -32,12 +33,22 @@ async fn fill(store: &Store, place: &Place) {
     store.put_checkpoint(&open, 1, &[0, 255, 16]).await.unwrap();
     let user = Change::CreateUser("ann".to_owned());
     store.change_security(|state| apply(state, user)).await.unwrap();
+    let rules = v1::PutConfigsRequest {
+        kind: "rules".to_owned(),
+        changes: vec![v1::ConfigChange {
+            key: "wiki".to_owned(),
+            payload_json: Some("[]".to_owned()),
+        }],
+        ..Default::default()
+    };
+    store.put_configs(&rules).await.unwrap();
     let bytes = match place.url {
         MetadataUrl::Sqlite(_) => "x'00ff'",
         MetadataUrl::Postgres(_) => "'\\x00ff'",
     };
     let sql = format!(
         "INSERT INTO replacing VALUES ('query-r', 1); \
+         INSERT INTO worker_tasks VALUES ('query-r', {bytes}); \
          INSERT INTO druid_dataSource VALUES ('wiki', '2026', {bytes}, 'sha'); \
          UPDATE druid_segments SET upgraded_from_segment_id = 'old' WHERE id LIKE '%_1'"
     );
