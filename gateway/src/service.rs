@@ -51,6 +51,8 @@ pub struct App {
     pub extern_allow: Vec<String>,
     /// Where durable results are read, if this gateway reads any.
     pub deep_storage: Option<DeepStorage>,
+    /// Where clients reach this gateway.
+    pub url: Arc<str>,
     /// What `/status/properties` tells.
     pub properties: Arc<BTreeMap<String, String>>,
 }
@@ -141,6 +143,7 @@ pub async fn start(
         auth: Arc::new(Auth::new(options.http.clone())),
         extern_allow: options.extern_allow.clone(),
         deep_storage,
+        url: url.as_str().into(),
         properties: Arc::new(options.properties(&url)),
     };
     let refusals = app.auth.refusals.clone().report(app.clone(), shutdown.clone());

@@ -23,7 +23,7 @@ pub(super) use reading::{Usage, each_segment};
 pub fn router() -> Router<App> {
     let at = |path: &str| format!("/druid/coordinator/v1{path}");
     Router::new()
-        .route(&at("/leader"), get(cluster::leader))
+        .route(&at("/leader"), get(super::indexer::leader))
         .route(&at("/isLeader"), get(cluster::is_leader))
         .route(&at("/loadstatus"), get(cluster::load_status))
         .route(&at("/loadqueue"), get(cluster::load_queue))

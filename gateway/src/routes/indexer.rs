@@ -84,8 +84,10 @@ pub async fn cluster(app: &App) -> Result<v1::ClusterState, ApiError> {
     Ok(cluster.into_inner())
 }
 
-async fn leader(State(app): State<App>) -> Result<Response, ApiError> {
-    Ok(raw_json(StatusCode::OK, cluster(&app).await?.leader))
+/// The leader as clients reach it: the Overlord speaks gRPC, and this gateway HTTP for it.
+pub async fn leader(State(app): State<App>) -> Result<Response, ApiError> {
+    cluster(&app).await?;
+    Ok(raw_json(StatusCode::OK, app.url.to_string()))
 }
 
 async fn workers(State(app): State<App>) -> Result<Response, ApiError> {

@@ -32,7 +32,9 @@ async fn replace(store: &Store, name: &str, seq: u64, of: i64) -> TaskId {
     };
     let given = allocate(store, &task, mode, day(of), 1).await;
     let one = segment(day(of), &given.version, 0, &[("__time", "LONG")]);
-    publish(store, &task, Some(vec![day(of)]), vec![one]).await.unwrap();
+    publish(store, &task, Some(vec![day(of)]), vec![one])
+        .await
+        .unwrap();
     task
 }
 
@@ -189,9 +191,20 @@ async fn the_newest_of_a_hundred_thousand_tasks_are_found_at_once() {
         )
         .await;
     for filter in [
-        EndedFilter { max: 100, ..Default::default() },
-        EndedFilter { max: 100, before: 50_000, ..Default::default() },
-        EndedFilter { max: 100, datasource: Some("wiki7".to_owned()), ..Default::default() },
+        EndedFilter {
+            max: 100,
+            ..Default::default()
+        },
+        EndedFilter {
+            max: 100,
+            before: 50_000,
+            ..Default::default()
+        },
+        EndedFilter {
+            max: 100,
+            datasource: Some("wiki7".to_owned()),
+            ..Default::default()
+        },
     ] {
         let began = Instant::now();
         let found = store.ended_tasks(&filter).await.unwrap();

@@ -15,7 +15,7 @@ use super::datasources::{Form, SERVER, TIER};
 use super::reading::{each_interval, list_datasources};
 use super::rules::Rules;
 use crate::auth::Identity;
-use crate::error::{ApiError, empty_json, json_response, raw_json};
+use crate::error::{ApiError, empty_json, json_response};
 use crate::interval;
 use crate::routes::indexer;
 use crate::service::App;
@@ -23,10 +23,6 @@ use crate::stream::json_stream;
 
 /// What Druid says of the size of a tier that has no bounds.
 const MAX_SIZE: u64 = i64::MAX as u64;
-
-pub async fn leader(State(app): State<App>) -> Result<Response, ApiError> {
-    Ok(raw_json(StatusCode::OK, indexer::cluster(&app).await?.leader))
-}
 
 /// Whoever answers a gateway leads.
 pub async fn is_leader(State(app): State<App>) -> Result<Response, ApiError> {
