@@ -13,7 +13,7 @@ use crate::time::{Interval, format_ms};
 /// Rows of one page at the most.
 const PAGE: u32 = 2_000;
 
-const SEGMENT: &str = r#"id, start, "end", version, used, payload, created_date, used_status_last_updated,
+const SEGMENT: &str = r#"id, start, "end", version, CAST(CASE WHEN used THEN 1 ELSE 0 END AS BIGINT) AS is_used, payload, created_date, used_status_last_updated,
     upgraded_from_segment_id, COALESCE(rows, 0) AS row_count, COALESCE(bytes, 0) AS byte_count
     FROM druid_segments LEFT JOIN segment_schemas ON segment_id = id"#;
 
@@ -119,7 +119,7 @@ impl Store {
                 .fetch_optional(&self.reader)
                 .await?;
             let Some(row) = row else { return Ok(None) };
-            Ok(Some((segment(&row)?, row.try_get("used")?)))
+            Ok(Some((segment(&row)?, row.try_get::<i64, _>("is_used")? != 0)))
         })
         .await
     }

@@ -213,7 +213,8 @@ async fn by_id(
     let mut unknown: Vec<&String> = ids.iter().collect();
     for batch in ids.chunks(BATCH) {
         let sql = format!(
-            r#"SELECT id, start, "end", version, created_date, used FROM druid_segments
+            r#"SELECT id, start, "end", version, created_date,
+               CAST(CASE WHEN used THEN 1 ELSE 0 END AS BIGINT) AS is_used FROM druid_segments
                WHERE dataSource = $1 AND id IN ({})"#,
             places(2, batch.len())
         );
@@ -224,7 +225,7 @@ async fn by_id(
         for row in &query.fetch_all(&mut *tx).await? {
             let segment = read_segment(row, Payload::Skip)?;
             unknown.retain(|id| **id != segment.id);
-            if !row.try_get::<bool, _>("used")? {
+            if row.try_get::<i64, _>("is_used")? == 0 {
                 let group = (segment.version, segment.interval);
                 found.entry(group).or_default().push(segment.id);
             }
