@@ -27,10 +27,9 @@ fn callers(path: &str) -> &'static [Role] {
         (
             "sarsen.v1.Overlord",
             "SubmitTask" | "GetTask" | "WaitTask" | "ListTasks" | "GetReport" | "ShutdownTask"
-            | "GetSecurity" | "ChangeSecurity" | "RecordRefusals"
-            | "GetCluster" | "ListLocks" | "PageSegments" | "FindSegment"
-            | "PageIntervals" | "ListDatasources" | "MarkSegments" | "GetConfigs" | "PutConfigs"
-            | "GetConfigHistory" | "GetTaskLog",
+            | "GetSecurity" | "ChangeSecurity" | "RecordRefusals" | "GetCluster" | "ListLocks"
+            | "PageSegments" | "FindSegment" | "PageIntervals" | "ListDatasources" | "MarkSegments"
+            | "GetConfigs" | "PutConfigs" | "GetConfigHistory" | "GetTaskLog",
         ) => &[Gateway],
         (
             "sarsen.v1.Overlord",
