@@ -114,6 +114,7 @@ CREATE TABLE config_history (
     changed_ms BIGINT NOT NULL
 );
 CREATE INDEX idx_config_history ON config_history (kind, name, seq);
+CREATE INDEX idx_tasks_datasource_state ON tasks (datasource, state, seq);
 CREATE TABLE worker_tasks (
     task_id TEXT NOT NULL PRIMARY KEY,
     workers {bytes} NOT NULL

@@ -392,7 +392,8 @@ on_every_store! {
         store.close().await;
         place
             .execute(
-                "DROP TABLE security; DROP TABLE schema_compatibility; DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
+                "DROP TABLE configs; DROP TABLE config_history; DROP TABLE worker_tasks; DROP INDEX idx_tasks_datasource_state; \
+                 DROP TABLE security; DROP TABLE schema_compatibility; DROP TABLE leadership; DROP TABLE replacing; DROP INDEX idx_druid_segments_chunk; \
                  DROP INDEX idx_druid_segments_long; DELETE FROM schema_version WHERE version > 1",
             )
             .await;
