@@ -112,7 +112,14 @@ pub fn state_name(state: v1::TaskState) -> &'static str {
     }
 }
 
-pub fn location(address: &str) -> Value {
+/// Host and port of an address; null and -1 where it has none.
+pub fn host_port(address: &str) -> (Value, Value) {
+    let location = location(address);
+    let field = |name: &str| location.get(name).cloned().unwrap_or_default();
+    (field("host"), field("port"))
+}
+
+fn location(address: &str) -> Value {
     let host_port = address.split_once("://").map_or(address, |(_, host)| host);
     match host_port
         .rsplit_once(':')

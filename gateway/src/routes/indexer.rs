@@ -150,7 +150,7 @@ async fn set_worker_config(
         return Err(ApiError::Invalid {
             message: format!(
                 "Could not resolve type id {} of a worker configuration",
-                config["type"]
+                config.get("type").unwrap_or(&Value::Null)
             ),
         });
     }

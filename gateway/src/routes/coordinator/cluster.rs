@@ -165,9 +165,9 @@ async fn by_role(app: &App) -> Result<BTreeMap<&'static str, Vec<Value>>, ApiErr
         .into_inner()
         .nodes;
     let node = |address: &str, role: &str| {
-        let location = crate::render::status::location(address);
+        let (host, port) = crate::render::status::host_port(address);
         json!({
-            "host": location["host"], "service": format!("druid/{role}"), "plaintextPort": location["port"],
+            "host": host, "service": format!("druid/{role}"), "plaintextPort": port,
             "tlsPort": -1,
         })
     };

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::auth::Identity;
 use crate::error::{ApiError, empty_json, json_response};
 use crate::interval;
-use crate::render::iso;
+use crate::render::{iso, status::host_port};
 use crate::service::App;
 
 /// Stored configurations of a kind, by key.
@@ -264,8 +264,8 @@ pub async fn synced_brokers(State(app): State<App>) -> Result<Response, ApiError
         .nodes;
     let brokers = nodes.iter().filter(|node| node.role() == v1::Role::Gateway);
     let broker = |node: &v1::Node| {
-        let location = crate::render::status::location(&node.address);
-        json!({ "host": location["host"], "port": location["port"], "lastSyncTimestampMillis": 0 })
+        let (host, port) = host_port(&node.address);
+        json!({ "host": host, "port": port, "lastSyncTimestampMillis": 0 })
     };
     let brokers: Vec<Value> = brokers.map(broker).collect();
     Ok(json_response(
