@@ -125,17 +125,16 @@ async fn a_backup_is_taken_of_every_schema_that_goes_together_with_this_one() {
     let mut change = async |sql: &str| {
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     };
-    // As a store of the release before, and of the one after, which added something.
+    // As a store of a release after this one, which added something, and of an earlier one, which lacks something.
     for (number, sql) in [
         (
-            4,
-            "DROP TABLE schema_compatibility; DELETE FROM schema_version WHERE version > 4",
+            7,
+            "INSERT INTO schema_version VALUES (7); ALTER TABLE publishes ADD COLUMN later TEXT",
         ),
         (
-            6,
-            "CREATE TABLE schema_compatibility (one INTEGER PRIMARY KEY, least BIGINT NOT NULL); \
-             INSERT INTO schema_compatibility VALUES (1, 5); INSERT INTO schema_version VALUES (5), (6); \
-             ALTER TABLE publishes ADD COLUMN later TEXT",
+            4,
+            "DROP TABLE schema_compatibility; DROP TABLE configs; DROP TABLE config_history; DROP TABLE worker_tasks; \
+             DELETE FROM schema_version WHERE version > 4",
         ),
     ] {
         change(sql).await;
@@ -149,12 +148,16 @@ async fn a_backup_is_taken_of_every_schema_that_goes_together_with_this_one() {
             "{number}"
         );
     }
-    change("UPDATE schema_compatibility SET least = 6").await;
-    let refused = backup(&place.url, &mut Vec::new()).await.unwrap_err();
-    assert!(matches!(refused, StoreError::TooNew { .. }), "{refused}");
-    change("DROP TABLE schema_compatibility; DELETE FROM schema_version WHERE version > 3").await;
+    change("DELETE FROM schema_version WHERE version > 3").await;
     let refused = backup(&place.url, &mut Vec::new()).await.unwrap_err();
     assert!(matches!(refused, StoreError::OtherSchema { .. }), "{refused}");
+    change(
+        "CREATE TABLE schema_compatibility (one INTEGER PRIMARY KEY, least BIGINT NOT NULL); \
+         INSERT INTO schema_compatibility VALUES (1, 7); INSERT INTO schema_version VALUES (7)",
+    )
+    .await;
+    let refused = backup(&place.url, &mut Vec::new()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooNew { .. }), "{refused}");
 }
 
 #[tokio::test]
