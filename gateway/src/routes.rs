@@ -2,7 +2,7 @@
 
 mod broker;
 mod cluster;
-mod coordinator;
+pub(crate) mod coordinator;
 mod indexer;
 mod security;
 mod sql;

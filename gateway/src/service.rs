@@ -67,6 +67,34 @@ impl App {
             message: format!("The Overlord cannot be reached yet: {error}"),
         })
     }
+
+    /// Live nodes.
+    ///
+    /// # Errors
+    /// A 503 when the Overlord is away.
+    pub async fn nodes(&self) -> Result<Vec<v1::Node>, ApiError> {
+        let nodes = self
+            .overlord()?
+            .list_nodes(v1::Empty {})
+            .await
+            .map_err(|status| ApiError::of_status(&status, ""))?;
+        Ok(nodes.into_inner().nodes)
+    }
+
+    /// All tables.
+    ///
+    /// # Errors
+    /// As [`App::nodes`].
+    pub async fn catalog(&self) -> Result<v1::Catalog, ApiError> {
+        let catalog = self
+            .overlord()?
+            .get_catalog(v1::CatalogRequest {
+                datasources: Vec::new(),
+            })
+            .await
+            .map_err(|status| ApiError::of_status(&status, ""))?;
+        Ok(catalog.into_inner())
+    }
 }
 
 /// What a gateway tells of itself: it has no part in a query but its request.

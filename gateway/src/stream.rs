@@ -130,3 +130,21 @@ where
     )
         .into_response())
 }
+
+/// A 200 with the list whose elements `write` writes; `write` gives its `Out` back.
+///
+/// # Errors
+/// As [`json_stream`].
+pub async fn json_list<F, Fut>(write: F) -> Result<Response, ApiError>
+where
+    F: FnOnce(Out) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Out, ApiError>> + Send + 'static,
+{
+    json_stream(|mut out| async move {
+        out.open("[").await?;
+        let mut out = write(out).await?;
+        out.close("]").await?;
+        out.end().await
+    })
+    .await
+}

@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sarsen_planner::{
-    Action, PlanError, PlanPhase, PlanRequest, Planned, ResourceKind, StatementKind, TableSchema, plan,
-    referenced_tables,
+    Action, PlanError, PlanPhase, PlanRequest, Planned, References, ResourceKind, StatementKind, TableSchema,
+    plan, references,
 };
 use sarsen_proto::v1;
 use serde_json::{Value, json};
@@ -37,6 +37,23 @@ pub struct Submission {
     pub spec: v1::TaskSpec,
 }
 
+impl Submission {
+    /// Gives it to the Overlord.
+    ///
+    /// # Errors
+    /// When the Overlord refuses it or is away.
+    pub async fn submit(self, app: &App, identity: &Identity) -> Result<v1::SubmitTaskReply, ApiError> {
+        let request = v1::SubmitTaskRequest {
+            spec: Some(self.spec),
+            caller: Some(identity.caller()),
+        };
+        let reply = app.overlord()?.submit_task(request).await;
+        Ok(reply
+            .map_err(|status| ApiError::of_status(&status, &self.query_id))?
+            .into_inner())
+    }
+}
+
 /// Plans a request over the tables as they are now.
 ///
 /// # Errors
@@ -48,6 +65,20 @@ pub async fn prepare(
     request: SqlRequest,
     endpoint: Endpoint,
 ) -> Result<Submission, ApiError> {
+    prepare_named(app, identity, request, endpoint, None).await
+}
+
+/// As [`prepare`]; `named` is what the statement names, where that is known already.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_named(
+    app: &App,
+    identity: &Identity,
+    request: SqlRequest,
+    endpoint: Endpoint,
+    named: Option<References>,
+) -> Result<Submission, ApiError> {
     let query_id = request
         .query_id()
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
@@ -56,7 +87,7 @@ pub async fn prepare(
         tracing::info_span!(target: "sarsen_trace", "statement", query = query_id, endpoint = ?endpoint);
     sarsen_observe::continue_trace(&span, &request.trace_parent);
     let trace_parent = sarsen_observe::trace_parent(&span);
-    let submission = planned(app, identity, request, endpoint, query_id)
+    let submission = planned(app, identity, request, endpoint, named, query_id)
         .instrument(span)
         .await;
     submission.map(|mut submission| {
@@ -70,14 +101,18 @@ async fn planned(
     identity: &Identity,
     request: SqlRequest,
     endpoint: Endpoint,
+    named: Option<References>,
     query_id: String,
 ) -> Result<Submission, ApiError> {
     let refused = |error: PlanError| ApiError::Plan {
         task: (endpoint == Endpoint::Task && error.phase == PlanPhase::Validating).then(|| query_id.clone()),
         error: Box::new(error),
     };
-    let datasources = referenced_tables(&request.query).map_err(refused)?;
-    let catalog = catalog(app, identity, &datasources).await?;
+    let named = match named {
+        Some(named) => named,
+        None => references(&request.query).map_err(refused)?,
+    };
+    let catalog = catalog(app, identity, &named.datasources).await?;
     let plan_request = PlanRequest {
         synchronous: endpoint == Endpoint::Sql,
         ..plan_request(app, &request, &query_id, &catalog.tables)
@@ -165,15 +200,8 @@ fn check_task_id(id: &str) -> Result<(), ApiError> {
 
 /// Tables as they are; only those that the statement names.
 async fn catalog(app: &App, identity: &Identity, datasources: &[String]) -> Result<v1::Catalog, ApiError> {
-    let mut overlord = app.overlord()?;
     // Unknown names are answered with the nearest known one, for which all names are needed.
-    let known = overlord
-        .get_catalog(v1::CatalogRequest {
-            datasources: Vec::new(),
-        })
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?
-        .into_inner();
+    let known = app.catalog().await?;
     if datasources
         .iter()
         .all(|name| known.tables.iter().any(|table| table.datasource == *name))

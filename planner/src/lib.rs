@@ -42,7 +42,7 @@ mod unicode;
 pub use error::{PlanError, PlanPhase};
 pub use key_bounds::KeyBounds;
 pub use metadata::{MetadataAnswer, MetadataTable};
-pub use plan::{answer, plan, referenced_metadata, referenced_tables, statement_settings};
+pub use plan::{References, answer, plan, references, statement_settings};
 pub use request::{
     Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
     StatementKind, TableSchema,

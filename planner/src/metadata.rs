@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
@@ -63,15 +63,6 @@ impl MetadataTable {
         let rows = decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(fields));
         Ok(MetadataTable { schema, name, rows })
     }
-
-    /// Names and types of its columns in order.
-    pub fn columns(&self) -> impl Iterator<Item = (&str, &DataType)> {
-        let schema = self.rows.schema_ref();
-        schema
-            .fields()
-            .iter()
-            .map(|field| (field.name().as_str(), field.data_type()))
-    }
 }
 
 /// The answer to a query of such tables.
@@ -117,6 +108,7 @@ pub(crate) async fn rows(session: &SessionState, plan: Arc<dyn ExecutionPlan>) -
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use arrow::datatypes::DataType;
     use serde_json::json;
 
     use super::*;
@@ -132,7 +124,12 @@ mod tests {
         );
         let table = table.unwrap();
         assert_eq!(table.rows.num_rows(), 2);
-        let types: Vec<_> = table.columns().collect();
+        let schema = table.rows.schema();
+        let shown = schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().as_str(), field.data_type()));
+        let types: Vec<_> = shown.collect();
         assert_eq!(types, [("a", &DataType::Utf8View), ("n", &DataType::Int64)]);
         let empty = MetadataTable::new("sys", "t", &columns, []).unwrap();
         assert_eq!(empty.rows.num_rows(), 0);

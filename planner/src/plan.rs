@@ -65,44 +65,39 @@ pub async fn answer(request: &PlanRequest, tables: &[MetadataTable]) -> Result<M
     planner.answer(&query).await
 }
 
-/// The tables about the cluster that a statement names, by schema and name.
-///
-/// # Errors
-/// When the statement does not parse.
-pub fn referenced_metadata(sql: &str) -> Result<Vec<(String, String)>, PlanError> {
-    let statement = statement::parse(sql)?;
-    let named = table_references(statement.query())?;
-    let system = named.into_iter().filter(is_system_table);
-    Ok(system
-        .map(|table| {
-            (
-                table.schema().unwrap_or_default().to_owned(),
-                table.table().to_owned(),
-            )
-        })
-        .collect())
-}
-
 fn is_system_table(table: &TableReference) -> bool {
     table
         .schema()
         .is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema))
 }
 
-/// Names of the datasources that a statement reads or writes.
-///
+/// Tables that a statement names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct References {
+    /// Datasources that it reads or writes.
+    pub datasources: Vec<String>,
+    /// Tables about the cluster, by schema and name.
+    pub metadata: Vec<(String, String)>,
+}
+
 /// # Errors
 /// When the statement does not parse.
-pub fn referenced_tables(sql: &str) -> Result<Vec<String>, PlanError> {
+pub fn references(sql: &str) -> Result<References, PlanError> {
     let statement = statement::parse(sql)?;
-    let mut names: BTreeSet<String> = table_references(statement.query())?
-        .iter()
-        .map(|table| table.table().to_owned())
-        .collect();
+    let named = table_references(statement.query())?;
+    let (system, tables): (Vec<_>, Vec<_>) = named.into_iter().partition(is_system_table);
+    let mut datasources: BTreeSet<String> = tables.iter().map(|table| table.table().to_owned()).collect();
     if let Body::Ingest(ingest) = &statement.body {
-        names.insert(ingest::target_name(ingest)?);
+        datasources.insert(ingest::target_name(ingest)?);
     }
-    Ok(names.into_iter().collect())
+    let by_schema = |table: &TableReference| {
+        let schema = table.schema().unwrap_or_default();
+        (schema.to_owned(), table.table().to_owned())
+    };
+    Ok(References {
+        datasources: datasources.into_iter().collect(),
+        metadata: system.iter().map(by_schema).collect(),
+    })
 }
 
 /// What the SET clauses before a statement say.

@@ -129,6 +129,12 @@ impl Identity {
         Err(ApiError::Forbidden)
     }
 
+    /// Those of the tables that may be read.
+    pub fn readable(&self, tables: Vec<v1::Table>) -> impl Iterator<Item = v1::Table> {
+        let may_read = |table: &v1::Table| self.can_read_datasource(&table.datasource);
+        tables.into_iter().filter(may_read)
+    }
+
     pub fn can_read_datasource(&self, name: &str) -> bool {
         self.can(&Resource::Datasource(name.to_owned()), Access::Read)
     }

@@ -3,10 +3,12 @@
 use sarsen_proto::v1;
 use serde_json::{Value, json};
 
-use super::{Definition, text_or_null, visible_catalog};
+use super::{Definition, text_or_null};
 use crate::auth::{Access, Identity, Resource};
 use crate::error::ApiError;
-use crate::render::{iso, status};
+use crate::render::iso;
+use crate::render::status::{self, place};
+use crate::routes::coordinator::{Usage, data_segment, each_segment};
 use crate::service::App;
 
 const SCHEMA: &str = "sys";
@@ -114,48 +116,40 @@ pub(super) const TABLES: &[Definition] = &[
     },
 ];
 
-/// Rows of one of [`TABLES`], as `identity` may see them.
-pub(super) async fn rows(app: &App, identity: &Identity, table: &str) -> Result<Vec<Vec<Value>>, ApiError> {
+/// Rows of one of [`TABLES`], as `identity` may see them; `catalog` are the datasources to show.
+pub(super) async fn rows(
+    app: &App,
+    identity: &Identity,
+    catalog: &[v1::Table],
+    table: &str,
+) -> Result<Vec<Vec<Value>>, ApiError> {
     if matches!(table, "servers" | "server_segments" | "server_properties") {
         identity.may(&Resource::State, Access::Read)?;
     }
     match table {
         "segments" => {
-            let segments = segments(app, identity).await?;
+            let segments = segments(app, catalog).await?;
             Ok(segments.iter().map(segment).collect())
         }
-        "servers" => Ok(nodes(app).await?.iter().map(server).collect()),
-        "server_segments" => server_segments(app, identity).await,
+        "servers" => Ok(app.nodes().await?.iter().map(server).collect()),
+        "server_segments" => server_segments(app, catalog).await,
         "tasks" => tasks(app, identity).await,
-        "server_properties" => Ok(nodes(app).await?.iter().flat_map(properties).collect()),
+        "server_properties" => Ok(app.nodes().await?.iter().flat_map(properties).collect()),
         // There are no supervisors here.
         _ => Ok(Vec::new()),
     }
 }
 
-/// Payloads of the published segments of all datasources that may be read.
-async fn segments(app: &App, identity: &Identity) -> Result<Vec<Value>, ApiError> {
-    let mut overlord = app.overlord()?;
-    let mut segments = Vec::new();
-    for table in visible_catalog(app, identity).await? {
-        let request = v1::SegmentsRequest {
-            datasource: table.datasource,
-            intervals: Vec::new(),
-            task_id: String::new(),
-        };
-        let listed = overlord
-            .list_segments(request)
-            .await
-            .map_err(|status| ApiError::of_status(&status, ""))?;
-        for payload in listed.into_inner().payload_json {
-            segments.push(
-                serde_json::from_str(&payload).map_err(|error| ApiError::Internal {
-                    message: format!("a segment has an unreadable payload: {error}"),
-                })?,
-            );
+/// Payloads of the published segments of these datasources.
+async fn segments(app: &App, catalog: &[v1::Table]) -> Result<Vec<Value>, ApiError> {
+    let mut payloads = Vec::new();
+    for table in catalog {
+        let mut segments = each_segment(app, &table.datasource, Usage::Used);
+        while let Some(segment) = segments.next().await? {
+            payloads.push(data_segment(&segment)?);
         }
     }
-    Ok(segments)
+    Ok(payloads)
 }
 
 /// A member of an object, or NULL.
@@ -201,28 +195,15 @@ fn segment(payload: &Value) -> Vec<Value> {
     ]
 }
 
-async fn nodes(app: &App) -> Result<Vec<v1::Node>, ApiError> {
-    let nodes = app
-        .overlord()?
-        .list_nodes(v1::Empty {})
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?;
-    Ok(nodes.into_inner().nodes)
-}
-
 /// Host and ports of an address: plaintext, TLS; -1 for none.
-fn place(address: &str) -> (String, i64, i64) {
-    let (scheme, place) = address.split_once("://").unwrap_or(("", address));
+fn host_and_ports(address: &str) -> (String, i64, i64) {
+    let place = place(address);
     let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
     let port = port.parse().unwrap_or(-1);
-    match scheme {
-        "https" => (host.to_owned(), -1, port),
-        _ => (host.to_owned(), port, -1),
+    match address.starts_with("https://") {
+        true => (host.to_owned(), -1, port),
+        false => (host.to_owned(), port, -1),
     }
-}
-
-fn host_port(address: &str) -> &str {
-    address.split_once("://").map_or(address, |(_, place)| place)
 }
 
 /// What Druid would call a node of that role: whoever runs tasks is an indexer.
@@ -235,10 +216,10 @@ fn server_type(role: v1::Role) -> &'static str {
 }
 
 fn server(node: &v1::Node) -> Vec<Value> {
-    let (host, plaintext, tls) = place(&node.address);
+    let (host, plaintext, tls) = host_and_ports(&node.address);
     let is_leader = (node.role() == v1::Role::Overlord).then_some(1);
     vec![
-        json!(host_port(&node.address)),
+        json!(place(&node.address)),
         json!(host),
         json!(plaintext),
         json!(tls),
@@ -261,13 +242,13 @@ fn server(node: &v1::Node) -> Vec<Value> {
 }
 
 /// Any worker reads any segment out of deep storage: the first one stands for all.
-async fn server_segments(app: &App, identity: &Identity) -> Result<Vec<Vec<Value>>, ApiError> {
-    let nodes = nodes(app).await?;
+async fn server_segments(app: &App, catalog: &[v1::Table]) -> Result<Vec<Vec<Value>>, ApiError> {
+    let nodes = app.nodes().await?;
     let workers = nodes.iter().filter(|node| node.role() == v1::Role::Worker);
-    let Some(worker) = workers.map(|node| host_port(&node.address)).min() else {
+    let Some(worker) = workers.map(|node| place(&node.address)).min() else {
         return Ok(Vec::new());
     };
-    let segments = segments(app, identity).await?;
+    let segments = segments(app, catalog).await?;
     Ok(segments
         .iter()
         .map(|segment| vec![json!(worker), field(segment, "identifier")])
@@ -286,7 +267,7 @@ fn properties(node: &v1::Node) -> Vec<Vec<Value>> {
         .into_iter()
         .map(|(property, value)| {
             vec![
-                json!(host_port(&node.address)),
+                json!(place(&node.address)),
                 json!(format!("sarsen/{server_type}")),
                 json!(format!("[{server_type}]")),
                 json!(property),
@@ -313,7 +294,7 @@ fn task(task: &v1::Task) -> Vec<Value> {
     let (host, plaintext, tls) = match task.location.as_str() {
         "" => (Value::Null, -1, -1),
         address => {
-            let (host, plaintext, tls) = place(address);
+            let (host, plaintext, tls) = host_and_ports(address);
             (json!(host), plaintext, tls)
         }
     };
@@ -327,7 +308,7 @@ fn task(task: &v1::Task) -> Vec<Value> {
         field(&shown, "statusCode"),
         field(&shown, "runnerStatusCode"),
         field(&shown, "duration"),
-        text_or_null(host_port(&task.location)),
+        text_or_null(place(&task.location)),
         host,
         json!(plaintext),
         json!(tls),

@@ -119,8 +119,13 @@ pub fn host_port(address: &str) -> (Value, Value) {
     (field("host"), field("port"))
 }
 
+/// An address without its scheme.
+pub fn place(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, place)| place)
+}
+
 fn location(address: &str) -> Value {
-    let host_port = address.split_once("://").map_or(address, |(_, host)| host);
+    let host_port = place(address);
     match host_port
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))

@@ -16,6 +16,7 @@ use super::coordinator::{Usage, each_segment};
 use crate::auth::Identity;
 use crate::error::{ApiError, empty_json, json_response};
 use crate::interval;
+use crate::render::status::place;
 use crate::service::App;
 
 pub fn router() -> Router<App> {
@@ -49,22 +50,9 @@ async fn readiness() -> Response {
 }
 
 async fn brokers(State(app): State<App>) -> Result<Response, ApiError> {
-    let nodes = app
-        .overlord()?
-        .list_nodes(v1::Empty {})
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?
-        .into_inner()
-        .nodes;
+    let nodes = app.nodes().await?;
     let gateways = nodes.iter().filter(|node| node.role() == v1::Role::Gateway);
-    let host = |node: &v1::Node| {
-        let host = node
-            .address
-            .split_once("://")
-            .map_or(node.address.as_str(), |(_, host)| host);
-        json!(host)
-    };
-    let hosts: Vec<Value> = gateways.map(host).collect();
+    let hosts: Vec<Value> = gateways.map(|node| json!(place(&node.address))).collect();
     Ok(json_response(StatusCode::OK, &json!({ "druid/broker": hosts })))
 }
 
@@ -73,18 +61,9 @@ pub async fn datasources(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
 ) -> Result<Response, ApiError> {
-    let catalog = app
-        .overlord()?
-        .get_catalog(v1::CatalogRequest {
-            datasources: Vec::new(),
-        })
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?;
-    let names: Vec<Value> = catalog
-        .into_inner()
-        .tables
-        .into_iter()
-        .filter(|table| identity.can_read_datasource(&table.datasource))
+    let catalog = app.catalog().await?;
+    let names: Vec<Value> = identity
+        .readable(catalog.tables)
         .map(|table| json!(table.datasource))
         .collect();
     Ok(json_response(StatusCode::OK, &Value::Array(names)))
@@ -151,23 +130,17 @@ async fn columns(
 ) -> Result<Vec<(v1::Interval, Columns)>, ApiError> {
     let mut found: Vec<(v1::Interval, Columns)> = Vec::new();
     let mut segments = each_segment(app, name, Usage::Used);
-    loop {
-        let page = segments.next().await?;
-        if page.is_empty() {
-            break;
+    while let Some(segment) = segments.next().await? {
+        let own = segment.interval.unwrap_or_default();
+        if !interval::overlaps(&own, &within) {
+            continue;
         }
-        for segment in &page {
-            let own = segment.interval.unwrap_or_default();
-            if !interval::overlaps(&own, &within) {
-                continue;
-            }
-            if found.last().is_none_or(|(known, _)| *known != own) {
-                merge_last(&mut found);
-                found.push((own, Columns::default()));
-            }
-            if let Some((_, columns)) = found.last_mut() {
-                columns.add(segment);
-            }
+        if found.last().is_none_or(|(known, _)| *known != own) {
+            merge_last(&mut found);
+            found.push((own, Columns::default()));
+        }
+        if let Some((_, columns)) = found.last_mut() {
+            columns.add(&segment);
         }
     }
     merge_last(&mut found);

@@ -33,12 +33,7 @@ fn resident_bytes() -> u64 {
 
 /// 200 when a query could run.
 pub async fn health(State(app): State<App>) -> Result<Response, ApiError> {
-    let nodes = app
-        .overlord()?
-        .list_nodes(v1::Empty {})
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?;
-    let nodes = nodes.into_inner().nodes;
+    let nodes = app.nodes().await?;
     for (role, name) in [(v1::Role::Controller, "controller"), (v1::Role::Worker, "worker")] {
         if !nodes.iter().any(|node| node.role() == role) {
             return Err(ApiError::Unavailable {

@@ -17,7 +17,7 @@ use crate::service::App;
 
 pub(super) use cluster::is_leader;
 pub(super) use configs::{Part, author, history_json, put, stored};
-pub(super) use reading::{Usage, each_segment};
+pub(crate) use reading::{Usage, data_segment, each_segment};
 
 /// All of them; datasources' are `{datasource}`, by which their rights are known.
 pub fn router() -> Router<App> {

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sarsen_kernel::report::QueryReport;
+use sarsen_planner::references;
 use sarsen_proto::{from_kernel, v1};
 
 use crate::auth::{Access, Identity};
@@ -17,7 +18,7 @@ use crate::render::report::fault_of_task;
 use crate::render::{errors, explain, results};
 use crate::request::SqlRequest;
 use crate::service::App;
-use crate::submission::{Endpoint, prepare};
+use crate::submission::{Endpoint, prepare_named};
 
 const QUERY_ID: HeaderName = HeaderName::from_static("x-druid-query-id");
 const SQL_QUERY_ID: HeaderName = HeaderName::from_static("x-druid-sql-query-id");
@@ -82,28 +83,27 @@ async fn answered(
         style: results::Style::of_context(&request.context, results::Times::in_zone_of(&request.context)),
     };
     let context = request.context.clone();
-    if let Some(answer) = metadata::answer(&app, identity, &request).await? {
+    let named = references(&request.query).map_err(|error| ApiError::Plan {
+        task: None,
+        error: Box::new(error),
+    })?;
+    if !named.metadata.is_empty() {
+        let answer = metadata::answer(&app, identity, &request, &named).await?;
         return answered_with(
             results::write(&answer.rows, &answer.signature, &shape),
             &shape,
             &answer.query_id,
         );
     }
-    let submission = prepare(&app, identity, request, Endpoint::Sql).await?;
+    let submission = prepare_named(&app, identity, request, Endpoint::Sql, Some(named)).await?;
     if let Some(found) = &submission.planned.explain {
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
-    let query_id = submission.query_id;
-    let mut overlord = app.overlord()?;
+    let query_id = submission.query_id.clone();
     let refused = |status: tonic::Status| ApiError::of_status(&status, &query_id);
-    let submitted = overlord
-        .submit_task(v1::SubmitTaskRequest {
-            spec: Some(submission.spec),
-            caller: Some(identity.caller()),
-        })
-        .await;
-    let task_id = submitted.map_err(refused)?.into_inner().task_id;
+    let task_id = submission.submit(&app, identity).await?.task_id;
+    let mut overlord = app.overlord()?;
     let mut guard = CancelOnDrop {
         app: app.clone(),
         task_id: Some(task_id.clone()),

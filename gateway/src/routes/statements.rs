@@ -82,15 +82,7 @@ pub async fn submit(
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
-    let reply = app
-        .overlord()?
-        .submit_task(v1::SubmitTaskRequest {
-            spec: Some(submission.spec),
-            caller: Some(identity.caller()),
-        })
-        .await
-        .map_err(|status| ApiError::of_status(&status, &submission.query_id))?
-        .into_inner();
+    let reply = submission.submit(&app, &identity).await?;
     let task_id = reply.task_id.clone();
     if matches!(reply.state(), v1::TaskState::Success | v1::TaskState::Failed) {
         // The same statement was submitted before.

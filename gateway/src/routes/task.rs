@@ -29,15 +29,7 @@ pub async fn submit(
         let row = explain::explain(&submission.planned, found, &context, &submission.query_id);
         return Ok(json_response(StatusCode::OK, &row));
     }
-    let mut overlord = app.overlord()?;
-    let reply = overlord
-        .submit_task(v1::SubmitTaskRequest {
-            spec: Some(submission.spec),
-            caller: Some(identity.caller()),
-        })
-        .await
-        .map_err(|status| ApiError::of_status(&status, &submission.query_id))?
-        .into_inner();
+    let reply = submission.submit(&app, &identity).await?;
     // Druid says RUNNING of a task that waits, too.
     let state = match reply.state() {
         v1::TaskState::Success => "SUCCESS",

@@ -37,14 +37,8 @@ pub async fn load_status(State(app): State<App>, Query(form): Query<Form>) -> Re
         let mut missing = Map::new();
         for sums in &datasources {
             let mut intervals = each_interval(&app, &sums.datasource);
-            loop {
-                let page = intervals.next().await?;
-                if page.is_empty() {
-                    break;
-                }
-                for sums_of in &page {
-                    rules.count_missing(&sums.datasource, sums_of, now, &mut missing);
-                }
+            while let Some(of_interval) = intervals.next().await? {
+                rules.count_missing(&sums.datasource, &of_interval, now, &mut missing);
             }
         }
         return Ok(json_response(StatusCode::OK, &Value::Object(missing)));
@@ -103,16 +97,10 @@ pub async fn tier(
             out.separate().await?;
             out.open(&format!("{}:{{", json!(sums.datasource))).await?;
             let mut intervals = each_interval(&app, &sums.datasource);
-            loop {
-                let page = intervals.next().await?;
-                if page.is_empty() {
-                    break;
-                }
-                for part in &page {
-                    let text = interval::text(&part.interval.unwrap_or_default());
-                    let value = json!({ "size": part.bytes, "count": part.segments });
-                    out.member(&text, &value).await?;
-                }
+            while let Some(part) = intervals.next().await? {
+                let text = interval::text(&part.interval.unwrap_or_default());
+                let value = json!({ "size": part.bytes, "count": part.segments });
+                out.member(&text, &value).await?;
             }
             out.close("}").await?;
         }
@@ -157,13 +145,7 @@ const ROLES: [(&str, Option<v1::Role>); 7] = [
 
 async fn by_role(app: &App) -> Result<BTreeMap<&'static str, Vec<Value>>, ApiError> {
     let leader = indexer::cluster(app).await?.leader;
-    let nodes = app
-        .overlord()?
-        .list_nodes(v1::Empty {})
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?
-        .into_inner()
-        .nodes;
+    let nodes = app.nodes().await?;
     let node = |address: &str, role: &str| {
         let (host, port) = crate::render::status::host_port(address);
         json!({
@@ -223,17 +205,11 @@ async fn by_interval(
             continue;
         }
         let mut intervals = each_interval(app, &sums.datasource);
-        loop {
-            let page = intervals.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for part in page {
-                let own = part.interval.unwrap_or_default();
-                if within.is_none_or(|within| interval::contains(&within, &own)) {
-                    let of_interval = found.entry((own.start_ms, own.end_ms)).or_default();
-                    of_interval.insert(sums.datasource.clone(), (part.bytes, part.segments));
-                }
+        while let Some(part) = intervals.next().await? {
+            let own = part.interval.unwrap_or_default();
+            if within.is_none_or(|within| interval::contains(&within, &own)) {
+                let of_interval = found.entry((own.start_ms, own.end_ms)).or_default();
+                of_interval.insert(sums.datasource.clone(), (part.bytes, part.segments));
             }
             if found.len() > MOST_INTERVALS {
                 return Err(ApiError::Invalid {

@@ -255,13 +255,7 @@ pub async fn coordinator_history(
 
 /// Gateways read what is stored when they are asked: none is ever behind.
 pub async fn synced_brokers(State(app): State<App>) -> Result<Response, ApiError> {
-    let nodes = app
-        .overlord()?
-        .list_nodes(v1::Empty {})
-        .await
-        .map_err(|status| ApiError::of_status(&status, ""))?
-        .into_inner()
-        .nodes;
+    let nodes = app.nodes().await?;
     let brokers = nodes.iter().filter(|node| node.role() == v1::Role::Gateway);
     let broker = |node: &v1::Node| {
         let (host, port) = host_port(&node.address);

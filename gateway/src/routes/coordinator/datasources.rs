@@ -10,15 +10,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::reading::{
-    Usage, data_segment, each_interval, each_segment, find_datasource, find_segment, list_datasources,
-    write_datasource,
+    Usage, data_segment, datasource_in_full, datasources_in_full, each_interval, each_segment,
+    find_datasource, find_segment, list_datasources, list_segments,
 };
 use super::rules::Rules;
 use crate::auth::Identity;
 use crate::error::{ApiError, empty_json, json_response, raw_json};
 use crate::interval;
 use crate::service::App;
-use crate::stream::json_stream;
+use crate::stream::{json_list, json_stream};
 
 /// `?simple` and `?full`, which count whatever they are.
 #[derive(Debug, Default, Deserialize)]
@@ -44,15 +44,7 @@ pub async fn list(
     let mut found = list_datasources(&app, None, false).await?;
     found.retain(|sums| identity.can_read_datasource(&sums.datasource));
     if form.full.is_some() {
-        return json_stream(|mut out| async move {
-            out.open("[").await?;
-            for sums in &found {
-                write_datasource(&mut out, &app, sums).await?;
-            }
-            out.close("]").await?;
-            out.end().await
-        })
-        .await;
+        return datasources_in_full(app, found).await;
     }
     let simple = |sums: &v1::DatasourceSums| json!({ "name": sums.datasource, "properties": summary(sums) });
     let list: Vec<Value> = if form.simple.is_some() {
@@ -88,11 +80,7 @@ pub async fn one(
     if form.full.is_none() {
         return Ok(json_response(StatusCode::OK, &summary(&sums)));
     }
-    json_stream(|mut out| async move {
-        write_datasource(&mut out, &app, &sums).await?;
-        out.end().await
-    })
-    .await
+    datasource_in_full(app, sums).await
 }
 
 pub async fn intervals(
@@ -127,44 +115,23 @@ async fn of_intervals(
         return full_intervals(app, name, is_within).await;
     }
     if form.simple.is_none() && within.is_some() {
-        return json_stream(|mut out| async move {
-            out.open("[").await?;
-            let mut segments = each_segment(&app, &name, Usage::Used);
-            loop {
-                let page = segments.next().await?;
-                if page.is_empty() {
-                    break;
-                }
-                for segment in page.iter().filter(|s| s.interval.is_some_and(|i| is_within(&i))) {
-                    out.element(&json!(segment.id)).await?;
-                }
-            }
-            out.close("]").await?;
-            out.end().await
-        })
-        .await;
+        return list_segments(app, name, form, is_within).await;
     }
     let simple = form.simple.is_some();
     json_stream(|mut out| async move {
         out.open(if simple { "{" } else { "[" }).await?;
         let mut intervals = each_interval(&app, &name);
-        loop {
-            let page = intervals.next().await?;
-            if page.is_empty() {
-                break;
+        while let Some(sums) = intervals.next().await? {
+            let interval = sums.interval.unwrap_or_default();
+            if !is_within(&interval) {
+                continue;
             }
-            for sums in &page {
-                let interval = sums.interval.unwrap_or_default();
-                if !is_within(&interval) {
-                    continue;
-                }
-                let text = interval::text(&interval);
-                if simple {
-                    let value = json!({ "size": sums.bytes, "count": sums.segments });
-                    out.member(&text, &value).await?;
-                } else {
-                    out.element(&json!(text)).await?;
-                }
+            let text = interval::text(&interval);
+            if simple {
+                let value = json!({ "size": sums.bytes, "count": sums.segments });
+                out.member(&text, &value).await?;
+            } else {
+                out.element(&json!(text)).await?;
             }
         }
         out.close(if simple { "}" } else { "]" }).await?;
@@ -183,27 +150,21 @@ async fn full_intervals(
         out.open("{").await?;
         let mut segments = each_segment(&app, &name, Usage::Used);
         let mut current = None;
-        loop {
-            let page = segments.next().await?;
-            if page.is_empty() {
-                break;
+        while let Some(segment) = segments.next().await? {
+            let interval = segment.interval.unwrap_or_default();
+            if !is_within(&interval) {
+                continue;
             }
-            for segment in &page {
-                let interval = segment.interval.unwrap_or_default();
-                if !is_within(&interval) {
-                    continue;
+            if current != Some(interval) {
+                if current.is_some() {
+                    out.close("}").await?;
                 }
-                if current != Some(interval) {
-                    if current.is_some() {
-                        out.close("}").await?;
-                    }
-                    out.separate().await?;
-                    out.open(&format!("{}:{{", json!(interval::text(&interval))))
-                        .await?;
-                    current = Some(interval);
-                }
-                out.member(&segment.id, &served(segment)?).await?;
+                out.separate().await?;
+                out.open(&format!("{}:{{", json!(interval::text(&interval))))
+                    .await?;
+                current = Some(interval);
             }
+            out.member(&segment.id, &served(&segment)?).await?;
         }
         if current.is_some() {
             out.close("}").await?;
@@ -226,28 +187,7 @@ pub async fn segments(
     if find_datasource(&app, &name).await?.is_none() {
         return Ok(absent());
     }
-    let full = form.full.is_some();
-    json_stream(|mut out| async move {
-        out.open("[").await?;
-        let mut segments = each_segment(&app, &name, Usage::Used);
-        loop {
-            let page = segments.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for segment in &page {
-                let value = if full {
-                    data_segment(segment)?
-                } else {
-                    json!(segment.id)
-                };
-                out.element(&value).await?;
-            }
-        }
-        out.close("]").await?;
-        out.end().await
-    })
-    .await
+    list_segments(app, name, form, |_| true).await
 }
 
 pub async fn segment(
@@ -277,26 +217,16 @@ pub async fn server_view(
         "name": SERVER, "host": SERVER, "hostAndTlsPort": null, "maxSize": 0, "type": "historical", "tier": TIER,
         "priority": 0,
     });
-    json_stream(|mut out| async move {
-        out.open("[").await?;
+    json_list(move |mut out| async move {
         let mut segments = each_segment(&app, &name, Usage::Used);
-        loop {
-            let page = segments.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for segment in &page {
-                if segment
-                    .interval
-                    .is_some_and(|own| interval::overlaps(&own, &within))
-                {
-                    let value = json!({ "segment": data_segment(segment)?, "servers": [server] });
-                    out.element(&value).await?;
-                }
+        while let Some(segment) = segments.next().await? {
+            let own = segment.interval;
+            if own.is_some_and(|own| interval::overlaps(&own, &within)) {
+                let value = json!({ "segment": data_segment(&segment)?, "servers": [server] });
+                out.element(&value).await?;
             }
         }
-        out.close("]").await?;
-        out.end().await
+        Ok(out)
     })
     .await
 }
@@ -341,17 +271,11 @@ pub async fn load_status(
     let rules = Rules::of(&app).await?;
     let (mut found, mut missing) = (0_u64, Map::new());
     let mut intervals = each_interval(&app, &name);
-    loop {
-        let page = intervals.next().await?;
-        if page.is_empty() {
-            break;
-        }
-        for sums in &page {
-            let interval = sums.interval.unwrap_or_default();
-            if interval::overlaps(&interval, &within) {
-                found += sums.segments;
-                rules.count_missing(&name, sums, now, &mut missing);
-            }
+    while let Some(sums) = intervals.next().await? {
+        let interval = sums.interval.unwrap_or_default();
+        if interval::overlaps(&interval, &within) {
+            found += sums.segments;
+            rules.count_missing(&name, &sums, now, &mut missing);
         }
     }
     if found == 0 {

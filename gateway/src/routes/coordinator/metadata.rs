@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::datasources::Form;
 use super::reading::{
-    Usage, data_segment, each_segment, find_datasource, find_segment, list_datasources, write_datasource,
+    Usage, data_segment, datasource_in_full, datasources_in_full, each_segment, find_datasource,
+    find_segment, list_datasources, list_segments,
 };
 use super::rules::Rules;
 use crate::auth::Identity;
 use crate::error::{ApiError, empty_json, json_response};
 use crate::interval;
 use crate::service::App;
-use crate::stream::json_stream;
+use crate::stream::json_list;
 
 /// Values of one parameter of a query, however often it is given.
 fn values(query: Option<&str>, name: &str) -> Vec<String> {
@@ -50,15 +51,7 @@ pub async fn datasources(
     let mut found = list_datasources(&app, None, include_unused).await?;
     found.retain(|sums| identity.can_read_datasource(&sums.datasource));
     if has("full") && !include_unused {
-        return json_stream(|mut out| async move {
-            out.open("[").await?;
-            for sums in &found {
-                write_datasource(&mut out, &app, sums).await?;
-            }
-            out.close("]").await?;
-            out.end().await
-        })
-        .await;
+        return datasources_in_full(app, found).await;
     }
     let names: Vec<Value> = found.iter().map(|sums| json!(sums.datasource)).collect();
     Ok(json_response(StatusCode::OK, &Value::Array(names)))
@@ -68,11 +61,7 @@ pub async fn datasource(State(app): State<App>, Path(name): Path<String>) -> Res
     let Some(sums) = find_datasource(&app, &name).await? else {
         return Ok(empty_json(StatusCode::NOT_FOUND));
     };
-    json_stream(|mut out| async move {
-        write_datasource(&mut out, &app, &sums).await?;
-        out.end().await
-    })
-    .await
+    datasource_in_full(app, sums).await
 }
 
 pub async fn segments(
@@ -83,7 +72,7 @@ pub async fn segments(
     if find_datasource(&app, &name).await?.is_none() {
         return Ok(empty_json(StatusCode::NOT_FOUND));
     }
-    of_intervals(app, name, form, Vec::new()).await
+    list_segments(app, name, form, |_| true).await
 }
 
 /// Those that overlap one of the intervals of the body.
@@ -101,41 +90,8 @@ pub async fn segments_in(
     if intervals.is_empty() {
         return Ok(json_response(StatusCode::OK, &json!([])));
     }
-    of_intervals(app, name, form, intervals).await
-}
-
-async fn of_intervals(
-    app: App,
-    name: String,
-    form: Form,
-    intervals: Vec<v1::Interval>,
-) -> Result<Response, ApiError> {
-    let full = form.full.is_some();
-    json_stream(|mut out| async move {
-        out.open("[").await?;
-        let mut segments = each_segment(&app, &name, Usage::Used);
-        loop {
-            let page = segments.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for segment in &page {
-                let own = segment.interval.unwrap_or_default();
-                let wanted = intervals.is_empty() || intervals.iter().any(|i| interval::overlaps(i, &own));
-                if wanted {
-                    let value = if full {
-                        data_segment(segment)?
-                    } else {
-                        json!(segment.id)
-                    };
-                    out.element(&value).await?;
-                }
-            }
-        }
-        out.close("]").await?;
-        out.end().await
-    })
-    .await
+    let is_wanted = move |own: &v1::Interval| intervals.iter().any(|wanted| interval::overlaps(wanted, own));
+    list_segments(app, name, form, is_wanted).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,27 +135,19 @@ pub async fn all_segments(
     });
     let rules = Rules::of(&app).await?;
     let now = chrono::Utc::now().timestamp_millis();
-    json_stream(|mut out| async move {
-        out.open("[").await?;
+    json_list(move |mut out| async move {
         for sums in &found {
             let mut segments = each_segment(&app, &sums.datasource, Usage::Used);
-            loop {
-                let page = segments.next().await?;
-                if page.is_empty() {
-                    break;
-                }
-                for segment in &page {
-                    let value = if with_status {
-                        with_its_status(segment, rules.replicas(&sums.datasource, segment.interval, now))?
-                    } else {
-                        data_segment(segment)?
-                    };
-                    out.element(&value).await?;
-                }
+            while let Some(segment) = segments.next().await? {
+                let value = if with_status {
+                    with_its_status(&segment, rules.replicas(&sums.datasource, segment.interval, now))?
+                } else {
+                    data_segment(&segment)?
+                };
+                out.element(&value).await?;
             }
         }
-        out.close("]").await?;
-        out.end().await
+        Ok(out)
     })
     .await
 }
@@ -261,24 +209,18 @@ pub async fn unused(
         let (last, _) = last.ok_or_else(|| invalid(format!("Invalid lastSegmentId[{id}] specified.")))?;
         segments = segments.after(last);
     }
-    json_stream(|mut out| async move {
+    json_list(move |mut out| async move {
         let mut left = limit;
-        out.open("[").await?;
-        while left > 0 {
-            let page = segments.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for segment in &page {
-                let own = segment.interval.unwrap_or_default();
-                if left > 0 && within.is_none_or(|within| interval::contains(&within, &own)) {
-                    left -= 1;
-                    out.element(&segment_plus(segment)?).await?;
-                }
+        while left > 0
+            && let Some(segment) = segments.next().await?
+        {
+            let own = segment.interval.unwrap_or_default();
+            if within.is_none_or(|within| interval::contains(&within, &own)) {
+                left -= 1;
+                out.element(&segment_plus(&segment)?).await?;
             }
         }
-        out.close("]").await?;
-        out.end().await
+        Ok(out)
     })
     .await
 }
