@@ -15,6 +15,7 @@ pub mod fragment;
 pub mod guard;
 pub mod input;
 pub mod key;
+mod leaf;
 pub mod runtime;
 mod segment_queue;
 pub mod segment_scan;
