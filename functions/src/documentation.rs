@@ -2,38 +2,9 @@
 
 #![cfg(test)]
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::registry::{druid_aggregate_functions, druid_scalar_functions, druid_window_functions};
-
-/// Names that users may write, by kind.
-fn kinds() -> [(&'static str, BTreeSet<String>); 3] {
-    let shown = |names: Vec<String>| {
-        names
-            .into_iter()
-            .filter(|name| !name.starts_with("__"))
-            .map(|name| name.to_uppercase())
-            .collect()
-    };
-    let mut scalar = Vec::new();
-    for function in druid_scalar_functions() {
-        scalar.push(function.name().to_owned());
-        scalar.extend(function.aliases().iter().cloned());
-    }
-    let mut aggregate = Vec::new();
-    for function in druid_aggregate_functions() {
-        aggregate.push(function.name().to_owned());
-        aggregate.extend(function.aliases().iter().cloned());
-    }
-    let windows = druid_window_functions();
-    let window = windows.iter().map(|function| function.name().to_owned());
-    [
-        ("Scalar functions", shown(scalar)),
-        ("Aggregations", shown(aggregate)),
-        ("Window functions", shown(window.collect())),
-    ]
-}
+use crate::registry::{druid_aggregate_functions, druid_names, druid_scalar_functions};
 
 fn table() -> String {
     let mut text = String::from(
@@ -42,7 +13,7 @@ fn table() -> String {
          Beside these there are the operators, CASE, CAST, EXTRACT, `FLOOR(t TO unit)`, `CEIL(t TO unit)`, ARRAY[…], MOD, NVL,\n\
          EARLIEST, LATEST and CURRENT_TIMESTAMP, which have a syntax of their own or stand for others.\n",
     );
-    for (kind, names) in kinds() {
+    for (kind, names) in druid_names() {
         let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
         let _ = write!(text, "\n## {kind}\n\n{}\n", names.join(", "));
     }

@@ -1,5 +1,6 @@
 //! All functions of this engine, by name.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateDefaults;
@@ -90,6 +91,31 @@ pub(crate) fn druid_window_functions() -> Vec<Arc<WindowUDF>> {
     let mut functions = SessionStateDefaults::default_window_functions();
     functions.retain(|function| SHARED_WINDOW.contains(&function.name()));
     functions
+}
+
+/// Names that users may write, in capitals and in order, by kind.
+pub(crate) fn druid_names() -> [(&'static str, BTreeSet<String>); 3] {
+    let shown = |names: Vec<String>| {
+        let for_users = names.into_iter().filter(|name| !name.starts_with("__"));
+        for_users.map(|name| name.to_uppercase()).collect()
+    };
+    let mut scalar = Vec::new();
+    for function in druid_scalar_functions() {
+        scalar.push(function.name().to_owned());
+        scalar.extend(function.aliases().iter().cloned());
+    }
+    let mut aggregate = Vec::new();
+    for function in druid_aggregate_functions() {
+        aggregate.push(function.name().to_owned());
+        aggregate.extend(function.aliases().iter().cloned());
+    }
+    let windows = druid_window_functions();
+    let window = windows.iter().map(|function| function.name().to_owned());
+    [
+        ("Scalar functions", shown(scalar)),
+        ("Aggregations", shown(aggregate)),
+        ("Window functions", shown(window.collect())),
+    ]
 }
 
 /// Window functions.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::registry::{druid_aggregate_functions, druid_scalar_functions, druid_window_functions};
+use crate::registry::druid_names;
 
 /// A function by one of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,8 @@ const SYNTAX: &[&str] = &[
 
 /// All functions that there are here, by name.
 pub fn routines() -> Vec<Routine> {
-    let names = names();
-    let exists = |name: &str| SYNTAX.contains(&name) || names.contains(&name.to_lowercase());
+    let names: BTreeSet<String> = druid_names().into_iter().flat_map(|(_, names)| names).collect();
+    let exists = |name: &str| SYNTAX.contains(&name) || names.contains(&name.to_uppercase());
     SIGNATURES
         .lines()
         .filter_map(|line| {
@@ -56,25 +56,6 @@ pub fn routines() -> Vec<Routine> {
             })
         })
         .collect()
-}
-
-/// Names of all functions of the registry, in small letters.
-fn names() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for function in druid_scalar_functions() {
-        names.insert(function.name().to_lowercase());
-        names.extend(function.aliases().iter().map(|alias| alias.to_lowercase()));
-    }
-    for function in druid_aggregate_functions() {
-        names.insert(function.name().to_lowercase());
-        names.extend(function.aliases().iter().map(|alias| alias.to_lowercase()));
-    }
-    names.extend(
-        druid_window_functions()
-            .iter()
-            .map(|function| function.name().to_lowercase()),
-    );
-    names
 }
 
 #[cfg(test)]

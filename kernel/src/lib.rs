@@ -11,6 +11,7 @@ pub mod controller;
 pub mod counters;
 pub mod fault;
 pub mod ids;
+pub mod print;
 pub mod query;
 pub mod report;
 pub mod secret;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::StorageError;
+use crate::spec::flag;
 
 pub use delimited::{Delimited, ListDelimiter, RegexFormat};
 pub use flatten::{Flatten, Path};
@@ -86,19 +87,6 @@ impl FromStr for InputFormat {
         };
         Ok(InputFormat { json, kind })
     }
-}
-
-fn flag(json: &Value, key: &str) -> bool {
-    json.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
-fn text<'a>(json: &'a Value, key: &str) -> Option<&'a str> {
-    json.get(key).and_then(Value::as_str)
-}
-
-fn strings(json: &Value, key: &str) -> Vec<String> {
-    let list = json.get(key).and_then(Value::as_array).into_iter().flatten();
-    list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -16,5 +16,6 @@ pub mod results;
 pub mod segment;
 pub mod signature;
 pub mod source;
+mod spec;
 
 pub use error::StorageError;

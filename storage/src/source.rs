@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use sarsen_kernel::secret::Secret;
 
 use crate::StorageError;
+use crate::spec::strings;
 
 pub use access::{Lookup, Rules, SourceContext, shown_url};
 pub use objects::{Named, ObjectSource};
@@ -89,15 +90,6 @@ impl FromStr for InputSource {
             None => Err(StorageError::Spec("missing type id property 'type'".to_owned())),
         }
     }
-}
-
-fn strings(json: &Value, key: &str) -> Vec<String> {
-    let list = json.get(key).and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
 }
 
 fn local(json: &Value) -> Result<InputSource, StorageError> {

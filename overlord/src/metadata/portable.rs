@@ -32,18 +32,10 @@ enum Kind {
 /// A table: name, key by which its rows are ordered, columns.
 struct Table {
     name: &'static str,
+    /// The first schema that has it, of those that can be carried over; 0: all of them.
+    since: i64,
     key: &'static str,
     columns: &'static [(&'static str, Kind)],
-}
-
-impl Table {
-    /// The first schema that has it, of those that can be carried over.
-    fn since(&self) -> i64 {
-        match self.name {
-            "configs" | "config_history" | "worker_tasks" => 6,
-            _ => 0,
-        }
-    }
 }
 
 use Kind::{Bytes, Flag, Option as Maybe, Text, Whole};
@@ -52,6 +44,7 @@ use Kind::{Bytes, Flag, Option as Maybe, Text, Whole};
 const TABLES: [Table; 13] = [
     Table {
         name: "druid_segments",
+        since: 0,
         key: "id",
         columns: &[
             ("id", Text),
@@ -70,6 +63,7 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "druid_dataSource",
+        since: 0,
         key: "dataSource",
         columns: &[
             ("dataSource", Text),
@@ -80,6 +74,7 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "segment_schemas",
+        since: 0,
         key: "seq",
         columns: &[
             ("seq", Whole),
@@ -91,11 +86,13 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "metadata_version",
+        since: 0,
         key: "one",
         columns: &[("one", Whole), ("version", Whole)],
     },
     Table {
         name: "tasks",
+        since: 0,
         key: "seq",
         columns: &[
             ("seq", Whole),
@@ -113,6 +110,7 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "publishes",
+        since: 0,
         key: "task_id",
         columns: &[
             ("task_id", Text),
@@ -122,6 +120,7 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "allocations",
+        since: 0,
         key: "task_id, start_ms, end_ms",
         columns: &[
             ("task_id", Text),
@@ -135,26 +134,31 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "checkpoints",
+        since: 0,
         key: "task_id",
         columns: &[("task_id", Text), ("epoch", Whole), ("state", Bytes)],
     },
     Table {
         name: "replacing",
+        since: 0,
         key: "task_id",
         columns: &[("task_id", Text), ("since", Whole)],
     },
     Table {
         name: "security",
+        since: 0,
         key: "one",
         columns: &[("one", Whole), ("version", Whole), ("state", Bytes)],
     },
     Table {
         name: "configs",
+        since: 6,
         key: "kind, name",
         columns: &[("kind", Text), ("name", Text), ("payload", Text)],
     },
     Table {
         name: "config_history",
+        since: 6,
         key: "seq",
         columns: &[
             ("seq", Whole),
@@ -169,6 +173,7 @@ const TABLES: [Table; 13] = [
     },
     Table {
         name: "worker_tasks",
+        since: 6,
         key: "task_id",
         columns: &[("task_id", Text), ("workers", Bytes)],
     },
@@ -234,7 +239,7 @@ pub async fn backup(url: &MetadataUrl, out: &mut impl Write) -> Result<Counts, S
     };
     write(out, &header)?;
     let (mut counts, mut rows) = (Counts::new(), 0);
-    for table in TABLES.iter().filter(|table| table.since() <= schema) {
+    for table in TABLES.iter().filter(|table| table.since <= schema) {
         let count = write_table(&mut snapshot, table, out).await?;
         rows += count;
         counts.insert(table.name.to_owned(), count);

@@ -3,8 +3,8 @@
 use regex::Regex;
 use serde_json::Value;
 
-use super::{flag, strings, text};
 use crate::StorageError;
+use crate::spec::{flag, strings, text};
 
 /// Between the values of one field, unless the format says otherwise.
 const DEFAULT_LIST_DELIMITER: &str = "\u{1}";

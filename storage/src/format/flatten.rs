@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{strings, text};
 use crate::StorageError;
+use crate::spec::{strings, text};
 
 /// Which columns are found where; all others are fields of the row itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
