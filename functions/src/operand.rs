@@ -30,6 +30,8 @@ pub(crate) enum Operand {
     Values,
     /// An array, or a scalar that stands for an array of one element.
     ArrayOrScalar,
+    /// A scalar that is put into an array.
+    Element,
     /// Any type, as it is.
     Any,
 }
@@ -43,7 +45,7 @@ impl Operand {
             Operand::Time => "TIMESTAMP",
             Operand::Condition => "BOOLEAN",
             Operand::Array => "ARRAY",
-            Operand::ArrayOrScalar | Operand::Any => "ANY",
+            Operand::ArrayOrScalar | Operand::Element | Operand::Any => "ANY",
         }
     }
 }
@@ -75,7 +77,8 @@ pub(crate) fn coerce(operand: Operand, found: &DataType) -> Option<DataType> {
     let scalar = !(found.is_nested() || is_json(found) || found.is_binary());
     match operand {
         Operand::ArrayOrScalar if is_json(found) => None,
-        Operand::Any | Operand::ArrayOrScalar => Some(match found {
+        Operand::Element if matches!(found, DataType::List(_)) => None,
+        Operand::Any | Operand::ArrayOrScalar | Operand::Element => Some(match found {
             text if is_text(text) => DataType::Utf8View,
             integer if integer.is_integer() => DataType::Int64,
             DataType::Decimal128(..) | DataType::Decimal256(..) => DataType::Float64,

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, GroupByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, Value, Visit,
-    Visitor,
+    Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -47,6 +47,31 @@ impl Checker<'_> {
         };
         let is_aggregate = (self.is_aggregate)(&name.to_string().to_lowercase());
         is_aggregate.then(|| place_of(expr, self.tokens)).flatten()
+    }
+
+    /// GROUPING tells of groups, which only a query with GROUP BY or another aggregate has.
+    fn check_grouping(&self, select: &Select) -> Result<(), PlanError> {
+        if !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty()) {
+            return Ok(());
+        }
+        let mut grouping = None;
+        let mut has_aggregate = false;
+        let _ = visit_expressions(&select.projection, |expr| {
+            match expr {
+                Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("GROUPING") => {
+                    grouping = grouping.or_else(|| place_of(expr, self.tokens));
+                }
+                other => has_aggregate |= self.aggregate(other).is_some(),
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        match grouping {
+            Some(place) if !has_aggregate => {
+                let message = "GROUPING operator may only occur in an aggregate query";
+                Err(PlanError::invalid(message).at(place))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A number that no type holds.
@@ -115,6 +140,13 @@ impl Visitor for Checker<'_> {
             .check_ordinals(query)
             .and_then(|()| windows::check(query, self.tokens));
         match checked {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<PlanError> {
+        match self.check_grouping(select) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

@@ -34,6 +34,9 @@ pub struct Place {
     pub end_column: u64,
 }
 
+/// What a place is called in an error's context.
+const PLACE: [&str; 4] = ["line", "column", "endLine", "endColumn"];
+
 impl PlanError {
     fn new(phase: PlanPhase, message: impl Into<String>) -> Self {
         PlanError {
@@ -103,6 +106,16 @@ impl PlanError {
         }
     }
 
+    /// Without what [`Self::at`] has added.
+    #[must_use]
+    pub fn without_place(mut self) -> Self {
+        if let Some(end) = self.message.rfind(" (line [") {
+            self.message.truncate(end);
+        }
+        self.context.retain(|(name, _)| !PLACE.contains(&name.as_str()));
+        self
+    }
+
     /// Adds where in the text, to the message and to the context.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
@@ -110,13 +123,9 @@ impl PlanError {
             "{} (line [{}], column [{}])",
             self.message, place.line, place.column
         );
-        for (name, value) in [
-            ("line", place.line),
-            ("column", place.column),
-            ("endLine", place.end_line),
-            ("endColumn", place.end_column),
-        ] {
-            self.context.push((name.to_owned(), value.to_string()));
+        let values = [place.line, place.column, place.end_line, place.end_column];
+        for (name, value) in PLACE.iter().zip(values) {
+            self.context.push(((*name).to_owned(), value.to_string()));
         }
         self
     }
@@ -178,9 +187,13 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
             category: "UNSUPPORTED",
             ..PlanError::invalid(message.clone())
         },
-        DataFusionError::Plan(message) => match unknown_function(message) {
-            Some((name, error)) => located(error, name),
-            None => PlanError::invalid(in_druids_words(message)),
+        DataFusionError::Plan(message) => match (unknown_function(message), not_grouped(message)) {
+            (Some((name, error)), _) => located(error, name),
+            (None, Some(name)) => {
+                let error = PlanError::invalid(format!("Expression '{name}' is not being grouped"));
+                located(error, name)
+            }
+            (None, None) => PlanError::invalid(in_druids_words(message)),
         },
         other => PlanError::invalid(in_druids_words(&other.strip_backtrace())),
     }
@@ -199,6 +212,13 @@ fn unknown_function(message: &str) -> Option<(&str, PlanError)> {
     Some((name, PlanError::invalid(message)))
 }
 
+/// The name of a column that is selected beside groups without being one, from DataFusion's text.
+fn not_grouped(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("must be in GROUP BY or an aggregate function: ")?;
+    let name = rest.split('"').nth(1)?;
+    name.rsplit('.').next()
+}
+
 /// Calcite's words for a CASE or COALESCE whose values have no type in common.
 pub const MIXED_TYPES: &str = "Illegal mixing of types in CASE or COALESCE statement";
 
@@ -211,7 +231,12 @@ fn in_druids_words(message: &str) -> String {
         .find("Cannot apply '")
         .or_else(|| message.find("Invalid number of arguments to function '"));
     let words = position.and_then(|position| message.get(position..));
-    words.unwrap_or(message).to_owned()
+    let words = words.unwrap_or(message);
+    words
+        .split(". No function matches")
+        .next()
+        .unwrap_or(words)
+        .to_owned()
 }
 
 impl From<PlanError> for DataFusionError {

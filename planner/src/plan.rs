@@ -1,5 +1,7 @@
 //! The way of a statement through the planner.
 
+mod blame;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -28,9 +30,7 @@ use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Export, Ingest, Overwrite, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
-use crate::{
-    check, export, ingest, metadata, mistyped, native, parameters, rewrite, session, sql_types, statement,
-};
+use crate::{check, export, ingest, metadata, native, parameters, rewrite, session, sql_types, statement};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -145,6 +145,13 @@ fn clustered_name(expr: &sqlparser::ast::Expr) -> String {
     }
 }
 
+fn clock(request: &PlanRequest, settings: &Settings) -> rewrite::Clock {
+    rewrite::Clock {
+        statement_time_ms: request.statement_time_ms,
+        zone: settings.meaning.zone.clone(),
+    }
+}
+
 struct Planner<'a> {
     request: &'a PlanRequest,
     statement: &'a Statement,
@@ -168,11 +175,7 @@ impl<'a> Planner<'a> {
 
         let mut query = statement.query().clone();
         parameters::bind(&mut query, &request.parameters)?;
-        let clock = rewrite::Clock {
-            statement_time_ms: request.statement_time_ms,
-            zone: settings.meaning.zone.clone(),
-        };
-        rewrite::rewrite(&mut query, clock);
+        rewrite::rewrite(&mut query, clock(request, &settings));
         // The columns of a table have the names that were written, or there is an error.
         if !matches!(statement.body, Body::Ingest(_)) {
             rewrite::distinct_names(&mut query);
@@ -459,6 +462,10 @@ impl<'a> Planner<'a> {
             .then(|| ExportTarget::results(&self.request.query_id, self.settings.export.rows_per_file))
     }
 
+    fn clock(&self) -> rewrite::Clock {
+        clock(self.request, &self.settings)
+    }
+
     fn builder(&self) -> StageBuilder<'_> {
         let options = CutOptions {
             max_workers: self.settings.max_workers,
@@ -473,10 +480,10 @@ impl<'a> Planner<'a> {
     }
 
     async fn logical_plan(&self, session: &SessionState, query: &Query) -> Result<LogicalPlan, PlanError> {
-        session
-            .statement_to_plan(datafusion_statement(query))
-            .await
-            .map_err(|error| self.without_time(self.refused(&error)))
+        match session.statement_to_plan(datafusion_statement(query)).await {
+            Ok(plan) => Ok(plan),
+            Err(error) => Err(self.without_time(self.blamed(session, self.refused(&error)).await)),
+        }
     }
 
     /// The plan with its multi-value strings as such.
@@ -513,7 +520,10 @@ impl<'a> Planner<'a> {
             .create_physical_plan(logical)
             .await
             .and_then(build_right_sides);
-        planned.map_err(|error| self.refused(&error))
+        match planned {
+            Ok(plan) => Ok(plan),
+            Err(error) => Err(self.blamed(session, self.refused(&error)).await),
+        }
     }
 
     /// Every table that is read must be known.
@@ -603,11 +613,7 @@ impl<'a> Planner<'a> {
     }
 
     fn refused(&self, error: &DataFusionError) -> PlanError {
-        let refused = self.as_written(from_datafusion(error, |name| self.locate(name)));
-        match mistyped::mistyped(&refused.message, self.statement.query(), &self.statement.tokens) {
-            Some(place) => refused.at(place),
-            None => refused,
-        }
+        self.as_written(from_datafusion(error, |name| self.locate(name)))
     }
 
     /// An unknown function under the name that the user wrote: DataFusion knows it in small letters.

@@ -12,7 +12,7 @@ use crate::derived::free_name;
 
 mod calls;
 mod chains;
-mod tables;
+pub mod tables;
 pub mod windows;
 
 /// Rewrites `query` in place:

@@ -13,7 +13,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::cast::{to_text, to_type};
 use crate::function::{Call, Definition, Gives, defined, list_of};
-use crate::operand::Operand::{Any, Array as AnArray, Long, Text};
+use crate::operand::Operand::{Any, Array as AnArray, Element, Long, Text};
 
 pub(crate) use build::{append, concat, filtered, prepend, slice};
 pub(crate) use find::{contains, offset_of, ordinal_of, overlap};
@@ -36,7 +36,7 @@ const FUNCTIONS: [Definition; 14] = [
         Gives::Condition,
         find::scalar_in,
     ),
-    Definition::new("array_append", &[AnArray, Any], Gives::Of(of_first), append),
+    Definition::new("array_append", &[AnArray, Element], Gives::Of(of_first), append),
     Definition::new("array_prepend", &[Any, AnArray], Gives::Of(second), prepend),
     Definition::new("array_concat", &[AnArray, AnArray], Gives::Of(of_first), concat),
     Definition::new("array_slice", &[AnArray, Long], Gives::Of(of_first), slice).or(&[Long]),

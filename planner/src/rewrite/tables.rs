@@ -3,7 +3,7 @@
 use sqlparser::ast::{Fetch, FunctionArg, FunctionArgExpr, LimitClause, Query, TableFactor};
 
 /// `UNNEST(x) AS u(c)`, which is read as a table with arguments.
-pub(super) fn unnest(factor: &mut TableFactor) {
+pub fn unnest(factor: &mut TableFactor) {
     let TableFactor::Table {
         name,
         alias,

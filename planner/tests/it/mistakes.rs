@@ -58,7 +58,7 @@ async fn an_unknown_function_is_placed_with_the_nearest_name() {
     let error = refused("SELECT UPER(country) FROM events").await;
     assert_eq!(
         error.message,
-        "No match found for function signature UPER; did you mean 'UPPER'? (line [1], column [8])"
+        "No match found for function signature UPER(<CHARACTER>); did you mean 'UPPER'? (line [1], column [8])"
     );
 }
 
@@ -137,5 +137,87 @@ async fn a_keyword_in_the_wrong_place_is_named() {
     assert_eq!(
         word.message,
         "Non-query expression encountered in illegal context"
+    );
+}
+
+#[tokio::test]
+async fn a_call_with_operands_of_wrong_types_is_named_with_them() {
+    let cases = [
+        (
+            "SELECT SUM(ARRAY[n]) FROM events",
+            "'SUM' to arguments of type 'SUM(<BIGINT ARRAY>)'",
+        ),
+        (
+            "SELECT STRLEN(ARRAY[1]) FROM events",
+            "'STRLEN' to arguments of type 'STRLEN(<INTEGER ARRAY>)'",
+        ),
+        (
+            "SELECT SUBSTR(ARRAY['a'], 1) FROM events",
+            "'SUBSTR' to arguments of type 'SUBSTR(<CHAR(1) ARRAY>, <INTEGER>)'",
+        ),
+        (
+            "SELECT ARRAY[1] + 0.25 FROM events",
+            "'+' to arguments of type '<INTEGER ARRAY> + <DECIMAL(3, 2)>'",
+        ),
+        (
+            "SELECT FLOOR(n TO DAY) FROM events",
+            "'FLOOR' to arguments of type 'FLOOR(<BIGINT>, <INTERVAL DAY>)'",
+        ),
+        (
+            "SELECT TIMESTAMPDIFF(DAY, n, n) FROM events",
+            "'TIMESTAMPDIFF' to arguments of type 'TIMESTAMPDIFF(<INTERVAL DAY>, <BIGINT>, <BIGINT>)'",
+        ),
+        (
+            "SELECT c FROM events, UNNEST(n) AS u(c)",
+            "'UNNEST' to arguments of type 'UNNEST(<BIGINT>)'",
+        ),
+        (
+            "SELECT NOT PARSE_JSON(country) FROM events",
+            "'NOT' to arguments of type 'NOT<COMPLEX<JSON>>'",
+        ),
+        (
+            "SELECT PARSE_JSON(1 + 1) FROM events",
+            "'PARSE_JSON' to arguments of type 'PARSE_JSON(<INTEGER>)'",
+        ),
+        (
+            "SELECT SUM(ARRAY[n]) FROM events WHERE ARRAY[n] = n",
+            "'=' to arguments of type '<BIGINT ARRAY> = <BIGINT>'",
+        ),
+        (
+            "WITH a AS (SELECT ARRAY[n] AS x FROM events), b AS (SELECT SUM(x) AS y FROM a) SELECT y FROM b",
+            "'SUM' to arguments of type 'SUM(<BIGINT ARRAY>)'",
+        ),
+    ];
+    for (sql, words) in cases {
+        let error = refused(sql).await;
+        assert!(
+            error.message.contains(&format!("Cannot apply {words}")),
+            "{sql}: {}",
+            error.message
+        );
+        assert!(!place(&error).is_empty() || sql.contains("UNNEST"), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_there_is_named_with_the_families_of_its_arguments() {
+    let error = refused("SELECT nofun(n, country, ARRAY[n]) FROM events").await;
+    assert_eq!(
+        error.message,
+        "No match found for function signature nofun(<NUMERIC>, <CHARACTER>, <BIGINT ARRAY>) (line [1], column [8])"
+    );
+}
+
+#[tokio::test]
+async fn what_is_selected_beside_groups_must_be_one() {
+    let error = refused("SELECT country, SUM(n) FROM events").await;
+    assert_eq!(
+        error.message,
+        "Expression 'country' is not being grouped (line [1], column [8])"
+    );
+    let error = refused("SELECT country, GROUPING(country) FROM events").await;
+    assert_eq!(
+        error.message,
+        "GROUPING operator may only occur in an aggregate query (line [1], column [17])"
     );
 }
