@@ -12,7 +12,7 @@ use datafusion_proto::bytes::{
 
 use crate::codec::FragmentCodec;
 use crate::input::FragmentInputs;
-use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec, segment_scan};
+use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec, WindowExec, segment_scan};
 
 /// Bytes of a validated fragment.
 ///
@@ -58,8 +58,8 @@ pub fn validate(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     Ok(())
 }
 
-/// The fragment with its leaves reading `inputs` and its sinks writing to `inputs.sink`. Its output partitions are
-/// those of the work order.
+/// The fragment with its leaves reading `inputs` and its sinks writing to `inputs.sink`, and its windows in bounded memory.
+/// Its output partitions are those of the work order.
 ///
 /// # Errors
 /// When the inputs are not of the kinds that the leaves expect.
@@ -80,6 +80,9 @@ pub fn bind(plan: Arc<dyn ExecutionPlan>, inputs: &FragmentInputs) -> Result<Arc
         }
         if let Some(sink) = node.downcast_ref::<ExportSinkExec>() {
             return Ok(Transformed::yes(Arc::new(sink.bind(inputs)?) as _));
+        }
+        if let Some(window) = WindowExec::replacing(&node)? {
+            return Ok(Transformed::yes(Arc::new(window) as _));
         }
         match segment_scan::placeholder_input(&node) {
             Some(input) => Ok(Transformed::yes(segment_scan::bind(&node, inputs.get(input)?)?)),

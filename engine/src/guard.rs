@@ -13,14 +13,13 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 
 pub use field_errors::FieldError;
 use field_errors::FieldErrorExec;
 pub use window_rows::WindowRowsError;
 use window_rows::WindowRowsExec;
 
-use crate::ExternScanExec;
+use crate::{ExternScanExec, WindowExec};
 
 /// What the guards hold a fragment to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,19 +41,9 @@ pub fn guard(plan: Arc<dyn ExecutionPlan>, guards: &Guards) -> Result<Arc<dyn Ex
         let Some(max_rows) = guards.max_window_rows else {
             return Ok(Transformed::no(node));
         };
-        let keys = if let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() {
-            window
-                .window_expr()
-                .first()
-                .map(|expr| expr.partition_by().to_vec())
-        } else if let Some(window) = node.downcast_ref::<WindowAggExec>() {
-            window
-                .window_expr()
-                .first()
-                .map(|expr| expr.partition_by().to_vec())
-        } else {
-            None
-        };
+        let keys = node
+            .downcast_ref::<WindowExec>()
+            .map(|window| window.partition_by().to_vec());
         let children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
         let (Some(keys), [child]) = (keys, children.as_slice()) else {
             return Ok(Transformed::no(node));
