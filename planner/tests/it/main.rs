@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod grammar;
 mod mistakes;
 mod native;
 mod own;
