@@ -24,8 +24,8 @@ bench: bench-build ## compare with DuckDB and plain DataFusion on the same work 
 bench-cluster: bench-build ## 6 million rows through a cluster while workers are killed; checksums against DuckDB's
 	./tests/benches/run.sh --kill
 
-bench-code: setup ## time single pieces of code (criterion): keys, sort writer, readers, segments, planning, kernel
-	cargo bench --locked -p sarsen-engine -p sarsen-worker -p sarsen-storage -p sarsen-planner -p sarsen-kernel --benches
+bench-code: setup ## time single pieces of code (criterion): functions, keys, sort writer, readers, segments, planning, kernel
+	cargo bench --locked -p sarsen-functions -p sarsen-engine -p sarsen-worker -p sarsen-storage -p sarsen-planner -p sarsen-kernel --benches
 
 bench-build: setup
 	cargo build --release --locked -p sarsen -p sarsen-engine --bin sarsen --example plain_datafusion

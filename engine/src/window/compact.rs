@@ -9,7 +9,7 @@ use datafusion::common::Result;
 use datafusion::physical_plan::spill::get_record_batch_memory_size;
 
 /// Bytes that are not worth a copy.
-const SLACK_BYTES: usize = 16 << 10;
+const SLACK_BYTES: usize = 4 << 10;
 
 /// The batch, copied if it keeps more than twice what it shows, so that its size in memory and on disk is that of its
 /// rows.

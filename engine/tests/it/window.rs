@@ -349,7 +349,7 @@ async fn windows_over_random_frames_equal_datafusions() {
             .await
             .unwrap();
         // From room for everything to hardly any.
-        let memory = [1 << 30, 160 << 10, 48 << 10][random.random_range(0..3)];
+        let memory = [1 << 30, 160 << 10, 80 << 10][random.random_range(0..3)];
         let ours = case.ours();
         let found = run(&ours, context(Measured::new(memory))).await;
         let found = found.unwrap_or_else(|error| panic!("SARSEN_SEED={seed} with {memory} bytes: {error}"));

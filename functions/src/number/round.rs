@@ -104,10 +104,30 @@ fn round(value: f64, digits: i32) -> f64 {
     if value.is_infinite() {
         return f64::MAX.copysign(value);
     }
+    if let Some(rounded) = round_at_once(value, digits) {
+        return rounded;
+    }
     decimal(value, digits, |rest| {
         rest.bytes().next().is_some_and(|digit| digit >= b'5')
     })
 }
+
+/// As the decimal text would be rounded, where its digits need not be looked at: the number is far enough from the middle
+/// for the error of the product not to matter, and the quotient of two numbers without error is the nearest one.
+fn round_at_once(value: f64, digits: i32) -> Option<f64> {
+    let unit = UNITS.get(usize::try_from(digits).ok()?)?;
+    let scaled = value.abs() * unit;
+    let below = scaled.floor();
+    let rest = scaled - below;
+    if scaled > 1e11 || (rest - 0.5).abs() < 1e-4 {
+        return None;
+    }
+    let whole = if rest > 0.5 { below + 1.0 } else { below };
+    Some((whole / unit).copysign(value))
+}
+
+/// Powers of ten from the first one.
+const UNITS: [f64; 12] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11];
 
 fn truncate(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
@@ -160,6 +180,19 @@ mod tests {
             (5.0, -2, 0.0),
         ] {
             assert_eq!(round(value, digits), rounded, "{value} {digits}");
+        }
+        for number in 0..20_000_i32 {
+            for (divisor, digits) in [(7.0, 2), (1000.0, 2), (8.0, 0), (2e6, 5), (1e9, 9), (-3.0, 1)] {
+                let value = f64::from(number) / divisor;
+                let exact = decimal(value, digits, |rest| {
+                    rest.bytes().next().is_some_and(|digit| digit >= b'5')
+                });
+                assert_eq!(
+                    round(value, digits).to_bits(),
+                    exact.to_bits(),
+                    "{value} {digits}"
+                );
+            }
         }
         assert_eq!(whole(150, -2, half_up), 200);
         assert_eq!(whole(-149, -2, half_up), -100);

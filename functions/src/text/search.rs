@@ -12,12 +12,12 @@ use crate::operand::Operand::{Long, Text};
 
 pub(super) const FUNCTIONS: [Definition; 6] = [
     Definition::new("contains_string", &[Text, Text], Gives::Condition, |call| {
-        contains(call, |text, part| text.contains(part))
+        contains(call, &call.texts(0)?, str::to_owned)
     }),
     Definition::new("icontains_string", &[Text, Text], Gives::Condition, |call| {
-        contains(call, |text, part| {
-            text.to_lowercase().contains(&part.to_lowercase())
-        })
+        let texts = call.texts(0)?;
+        let lower: StringViewArray = texts.iter().map(|text| Some(text?.to_lowercase())).collect();
+        contains(call, &lower, str::to_lowercase)
     }),
     Definition::new("strpos", &[Text, Text], Gives::Long, |call| {
         position(call, &call.texts(0)?, &call.texts(1)?)
@@ -43,12 +43,19 @@ pub(super) const FUNCTIONS: [Definition; 6] = [
     }),
 ];
 
-fn contains(call: &Call<'_>, is_in: impl Fn(&str, &str) -> bool) -> Result<ArrayRef> {
-    let (texts, parts) = (call.texts(0)?, call.texts(1)?);
+/// Whether the second argument, as `form` has it, is in a text.
+fn contains(call: &Call<'_>, texts: &StringViewArray, form: impl Fn(&str) -> String) -> Result<ArrayRef> {
+    if let Some(part) = call.constant(1)
+        && let Some(Some(part)) = part.try_as_str()
+    {
+        let part = StringViewArray::new_scalar(form(part));
+        return Ok(Arc::new(arrow::compute::contains(texts, &part)?));
+    }
+    let parts = call.texts(1)?;
     let found: BooleanArray = texts
         .iter()
         .zip(&parts)
-        .map(|(text, part)| Some(is_in(text?, part?)))
+        .map(|(text, part)| Some(text?.contains(&form(part?))))
         .collect();
     Ok(Arc::new(found))
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array};
+use arrow::compute::{DatePart, date_part};
+use arrow::datatypes::{DataType, Int64Type};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use chrono_tz::Tz;
 use datafusion::common::{Result, exec_err};
@@ -23,6 +25,14 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
     let Some(of) = part(&unit.to_uppercase()) else {
         return exec_err!("Operator[TIME_EXTRACT] does not know unit[{unit}]");
     };
+    if zone == Tz::UTC
+        && let Some((part, plus)) = arrows_part(&unit.to_uppercase())
+    {
+        let times = call.times(0)?.with_timezone_opt(None::<String>);
+        let parts = arrow::compute::cast(&date_part(&times, part)?, &DataType::Int64)?;
+        let parts: Int64Array = parts.as_primitive::<Int64Type>().unary(|value| value + plus);
+        return Ok(Arc::new(parts));
+    }
     let parts: Int64Array = call
         .times(0)?
         .iter()
@@ -33,6 +43,23 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
         })
         .collect();
     Ok(Arc::new(parts))
+}
+
+/// What Arrow calls a part that it has, and what is to be added to it.
+fn arrows_part(unit: &str) -> Option<(DatePart, i64)> {
+    Some(match unit {
+        "SECOND" => (DatePart::Second, 0),
+        "MINUTE" => (DatePart::Minute, 0),
+        "HOUR" => (DatePart::Hour, 0),
+        "DAY" => (DatePart::Day, 0),
+        "DOW" | "ISODOW" => (DatePart::DayOfWeekMonday0, 1),
+        "DOY" => (DatePart::DayOfYear, 0),
+        "WEEK" => (DatePart::Week, 0),
+        "MONTH" => (DatePart::Month, 0),
+        "QUARTER" => (DatePart::Quarter, 0),
+        "YEAR" | "ISOYEAR" => (DatePart::Year, 0),
+        _ => return None,
+    })
 }
 
 fn part(unit: &str) -> Option<fn(&DateTime<Tz>) -> i64> {

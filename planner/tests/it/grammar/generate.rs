@@ -1,14 +1,18 @@
 //! Statements out of a seed.
 
+use std::sync::LazyLock;
+
 use sarsen_planner::routines;
 
 /// Takes one turn of the grammar after another as its numbers say.
 pub struct Generator {
     state: u64,
-    functions: Vec<String>,
     /// Levels below which nothing nests any more.
     depth: u32,
 }
+
+static FUNCTIONS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| routines().into_iter().map(|routine| routine.name).collect());
 
 const TYPES: [&str; 11] = [
     "VARCHAR",
@@ -105,10 +109,6 @@ impl Generator {
     pub fn new(seed: u64) -> Self {
         Generator {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            functions: routines()
-                .into_iter()
-                .map(|routine| routine.name.to_owned())
-                .collect(),
             depth: 3,
         }
     }
@@ -414,8 +414,7 @@ impl Generator {
     }
 
     fn call(&mut self) -> String {
-        let name = self.below(self.functions.len() as u64) as usize;
-        let name = self.functions[name].clone();
+        let name = self.of(&FUNCTIONS);
         if self.one_in(30) {
             return format!("{name}()");
         }

@@ -78,7 +78,13 @@ fn bytes(generator: &mut Generator, mut bytes: Vec<u8>) -> String {
 
 /// What nests so deeply that nobody wrote it.
 fn nesting(generator: &mut Generator) -> String {
-    let levels = [10, 100, 1_000, 10_000][generator.below(4) as usize];
+    // The deeper, the longer it takes to say no.
+    let levels = match generator.below(1_000) {
+        0 => 20_000,
+        1..=20 => 1_000,
+        21..=200 => 100,
+        _ => 10,
+    };
     match generator.below(8) {
         0 => format!("SELECT {}1{}", "(".repeat(levels), ")".repeat(levels)),
         1 => format!("SELECT {}1", "(".repeat(levels)),
