@@ -12,6 +12,7 @@ use datafusion_proto::bytes::{
 
 use crate::codec::FragmentCodec;
 use crate::input::FragmentInputs;
+use crate::window::travelling;
 use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec, WindowExec, segment_scan};
 
 /// Bytes of a validated fragment.
@@ -20,7 +21,8 @@ use crate::{ExportSinkExec, ExternScanExec, SegmentSinkExec, ShuffleReadExec, Wi
 /// When [`validate`] refuses it or a node of it cannot travel.
 pub fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u8>> {
     validate(plan)?;
-    Ok(physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &FragmentCodec)?.to_vec())
+    let plan = travelling(Arc::clone(plan))?;
+    Ok(physical_plan_to_bytes_with_extension_codec(plan, &FragmentCodec)?.to_vec())
 }
 
 /// The fragment of [`encode`], with unbound leaves.

@@ -22,6 +22,7 @@ mod results;
 mod rows;
 mod spill;
 mod stream;
+mod travel;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use function::{Function, function};
 use rows::Rows;
 use spill::Spiller;
 use stream::Work;
+pub use travel::travelling;
 
 /// Adds a column per window function to rows sorted by PARTITION BY and ORDER BY.
 #[derive(Debug, Clone)]

@@ -585,3 +585,41 @@ async fn a_frame_that_ends_before_it_begins_is_empty() {
         assert_eq!(over("count", "v", inverted).await, ["0"; 5], "{units}");
     }
 }
+
+#[tokio::test]
+async fn a_window_that_was_turned_around_arrives_as_it_was_sent() {
+    let context = context(Measured::new(1 << 30));
+    for name in ["lag", "lead", "nth_value", "first_value", "last_value", "sum"] {
+        let case = one_window(5);
+        let mut args = vec![col("v", &schema()).unwrap()];
+        if !matches!(name, "first_value" | "last_value" | "sum") {
+            args.push(lit(2_i64));
+        }
+        let frame = around(WindowFrameUnits::Rows, 3, 1);
+        let expr = call(name, &args, &case.partition_by, &case.order_by, frame, 0).unwrap();
+        let case = Case {
+            exprs: vec![expr.get_reverse_expr().unwrap()],
+            ..case
+        };
+        let turned: Arc<dyn ExecutionPlan> = Arc::new(
+            BoundedWindowAggExec::try_new(case.exprs.clone(), case.input(), InputOrderMode::Linear, true)
+                .unwrap(),
+        );
+        let expected = run(&case.datafusion(), context.clone()).await.unwrap();
+        let window = sarsen_engine::window::travelling(turned).unwrap();
+        let window = window.downcast_ref::<BoundedWindowAggExec>().unwrap();
+        // What is left of an expression behind the wire: its function by name, and its arguments.
+        let sent = WindowAggExec::try_new(window.window_expr().to_vec(), case.input(), true).unwrap();
+        let leaf = Arc::new(sarsen_engine::ShuffleReadExec::new(0, schema(), Vec::new(), 1));
+        let over_leaf: Arc<dyn ExecutionPlan> =
+            Arc::new(WindowAggExec::try_new(sent.window_expr().to_vec(), leaf, true).unwrap());
+        let bytes = sarsen_engine::fragment::encode(&over_leaf).unwrap();
+        let arrived = sarsen_engine::fragment::decode(&bytes, &context).unwrap();
+        let arrived = arrived.downcast_ref::<WindowAggExec>().unwrap();
+        let arrived: Arc<dyn ExecutionPlan> =
+            Arc::new(WindowAggExec::try_new(arrived.window_expr().to_vec(), case.input(), true).unwrap());
+        let ours: Arc<dyn ExecutionPlan> = Arc::new(WindowExec::replacing(&arrived).unwrap().unwrap());
+        let found = run(&ours, context.clone()).await.unwrap();
+        assert_eq!(expected.columns(), found.columns(), "{name}");
+    }
+}

@@ -92,6 +92,11 @@ fn check_function(
             }
         },
     };
+    if function.filter.is_some() {
+        return Err(located(PlanError::invalid(
+            "OVER must be applied to aggregate function",
+        )));
+    }
     check_frame(spec.window_frame.as_ref()).map_err(located)?;
     let ranks = ["RANK", "DENSE_RANK", "PERCENT_RANK", "CUME_DIST"].contains(&name.as_str());
     if ranks && spec.order_by.is_empty() {

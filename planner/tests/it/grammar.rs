@@ -1,5 +1,6 @@
-//! Random statements over Druid's grammar, whole and broken: each is planned or refused in the user's words, and none makes
-//! the planner panic. `SARSEN_SEED=n` repeats one.
+//! Random statements over Druid's grammar, whole and broken: each is planned or refused in the user's words, and none
+//! makes the planner panic. `SARSEN_SEED=n` repeats one. A stack that overflows ends the process; `SARSEN_TRACE=1` names
+//! each seed first.
 
 mod generate;
 mod mutate;
@@ -17,8 +18,8 @@ use crate::request;
 const PARSED: u64 = 100_000;
 const PLANNED: u64 = 3_000;
 
-/// Threads of a worker's runtime have as much.
-const STACK_BYTES: usize = 2 << 20;
+/// Threads of every role have as much.
+const STACK_BYTES: usize = 64 << 20;
 
 /// The statement of a seed; `broken` in a hundred are not left as the grammar made them.
 fn statement(seed: u64, broken: u64) -> String {
@@ -40,6 +41,7 @@ fn each(seeds: u64, broken: u64, look: impl Fn(&str) -> Result<(), String> + Syn
         }
         Err(_) => (0, seeds),
     };
+    let traced = std::env::var("SARSEN_TRACE").is_ok();
     let next = AtomicU64::new(first);
     let accepted = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
@@ -50,6 +52,9 @@ fn each(seeds: u64, broken: u64, look: impl Fn(&str) -> Result<(), String> + Syn
                 return;
             }
             let sql = statement(seed, broken);
+            if traced {
+                eprintln!("SARSEN_SEED={seed}: {} bytes", sql.len());
+            }
             match catch_unwind(AssertUnwindSafe(|| look(&sql))) {
                 Ok(Ok(())) => {
                     accepted.fetch_add(1, Ordering::Relaxed);
