@@ -12,6 +12,9 @@ const MAX_DEPTH: usize = 500;
 /// Operators of one chain, such as ORs: `a OR b OR c` is nested as deeply as it is long.
 const MAX_CHAIN: usize = 2_500;
 
+/// Times that the parser may read one part of a statement. It reads a query in several parentheses once for each of them.
+const MAX_READS: u64 = 4_096;
+
 /// Refuses a statement that is nested deeper, or whose chains are longer, than the planner follows.
 ///
 /// # Errors
@@ -33,6 +36,11 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<(), PlanError> {
             "The statement is nested {deepest} levels deep, at most {MAX_DEPTH} are supported"
         )));
     }
+    if most_reads(tokens) > MAX_READS {
+        return Err(PlanError::parsing(
+            "The statement is nested too deeply: queries in more parentheses than one are in one another",
+        ));
+    }
     let longest = longest_chain(tokens);
     if longest > MAX_CHAIN {
         return Err(PlanError::parsing(format!(
@@ -40,6 +48,35 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<(), PlanError> {
         )));
     }
     Ok(())
+}
+
+fn most_reads(tokens: &[TokenWithSpan]) -> u64 {
+    let mut open: Vec<u64> = Vec::new();
+    let (mut most, mut run) = (1, 0);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen => {
+                open.push(open.last().copied().unwrap_or(1));
+                run += 1;
+                continue;
+            }
+            Token::RParen => {
+                open.pop();
+            }
+            _ if run > 1 => {
+                if let Some("SELECT" | "WITH" | "VALUES") = word_of(token).as_deref()
+                    && let Some(reads) = open.last_mut()
+                {
+                    *reads = reads.saturating_mul(run);
+                    most = most.max(*reads);
+                }
+            }
+            _ => {}
+        }
+        run = 0;
+    }
+    most
 }
 
 /// Operators of the level of parentheses and CASEs that a token is at.

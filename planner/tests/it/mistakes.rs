@@ -221,3 +221,22 @@ async fn what_is_selected_beside_groups_must_be_one() {
         "GROUPING operator may only occur in an aggregate query (line [1], column [17])"
     );
 }
+
+/// Each level must not double the time: a minute would be far too long for all of them.
+#[tokio::test]
+async fn what_is_broken_deep_inside_is_refused_at_once() {
+    let started = std::time::Instant::now();
+    for head in [
+        "CASE WHEN TRUE THEN ",
+        "CEIL(",
+        "CAST(",
+        "TRY_CAST(",
+        "SUBSTRING(",
+        "ARRAY[",
+        "(SELECT * FROM ((",
+        "ABS(",
+    ] {
+        refused(&format!("SELECT {}1 2 3", head.repeat(60))).await;
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
