@@ -179,7 +179,7 @@ pub fn from_datafusion(error: &DataFusionError, locate: impl Fn(&str) -> Option<
         },
         DataFusionError::External(error) => match error.downcast_ref::<PlanError>() {
             Some(error) => error.clone(),
-            None => PlanError::invalid(error.to_string()),
+            None => PlanError::invalid(without_bug_report(&error.to_string())),
         },
         DataFusionError::SQL(error, _) => PlanError::parsing(error.to_string()),
         DataFusionError::NotImplemented(message) => PlanError {
@@ -230,13 +230,29 @@ fn in_druids_words(message: &str) -> String {
     let position = message
         .find("Cannot apply '")
         .or_else(|| message.find("Invalid number of arguments to function '"));
-    let words = position.and_then(|position| message.get(position..));
-    let words = words.unwrap_or(message);
-    words
-        .split(". No function matches")
-        .next()
-        .unwrap_or(words)
-        .to_owned()
+    if let Some(words) = position.and_then(|position| message.get(position..)) {
+        let words = words.split(". No function matches").next().unwrap_or(words);
+        return words.to_owned();
+    }
+    wrong_count(message).unwrap_or_else(|| without_bug_report(message))
+}
+
+/// Calcite's words for a function of DataFusion's that was called with another number of arguments than it takes.
+fn wrong_count(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("Function '")?;
+    let (name, rest) = rest.split_once("' failed to match any signature")?;
+    let (_, rest) = rest.split_once("expects ")?;
+    let (count, _) = rest.split_once(" arguments but received")?;
+    let name = name.to_uppercase();
+    Some(format!(
+        "Invalid number of arguments to function '{name}'. Was expecting {count} arguments"
+    ))
+}
+
+/// What DataFusion says, without its plea to report what it takes for its own mistake: the statement is refused all the same.
+fn without_bug_report(message: &str) -> String {
+    let said = message.split("\nThis issue was likely caused by").next();
+    said.unwrap_or(message).replace("Internal error: ", "")
 }
 
 impl From<PlanError> for DataFusionError {
@@ -247,7 +263,20 @@ impl From<PlanError> for DataFusionError {
 
 #[cfg(test)]
 mod tests {
-    use super::{nearest, unknown_function};
+    use super::{in_druids_words, nearest, unknown_function};
+
+    #[test]
+    fn nobody_is_asked_to_report_a_mistake_of_his_own() {
+        let message = "Internal error: Function 'sum' failed to match any signature, errors: Error during planning: \
+                       Function 'sum' expects 1 arguments but received 2.\nThis issue was likely caused by a bug";
+        assert_eq!(
+            in_druids_words(message),
+            "Invalid number of arguments to function 'SUM'. Was expecting 1 arguments"
+        );
+        let message =
+            "Internal error: no such plan.\nThis issue was likely caused by a bug in DataFusion's code.";
+        assert_eq!(in_druids_words(message), "no such plan.");
+    }
 
     #[test]
     fn an_unknown_function_is_named_as_druid_names_it() {

@@ -107,10 +107,13 @@ const WINDOWS: [&str; 12] = [
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
-        Generator {
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        let mut generator = Generator {
+            state: seed,
             depth: 3,
-        }
+        };
+        // Streams of neighbouring seeds would be the same but for their beginnings.
+        generator.state = generator.below(u64::MAX) ^ seed.rotate_left(32);
+        generator
     }
 
     /// A number below another one.
