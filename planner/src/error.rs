@@ -223,7 +223,7 @@ fn not_grouped(message: &str) -> Option<&str> {
 pub const MIXED_TYPES: &str = "Illegal mixing of types in CASE or COALESCE statement";
 
 /// What a function of ours says of its operands, without DataFusion's words around it.
-fn in_druids_words(message: &str) -> String {
+pub fn in_druids_words(message: &str) -> String {
     if message.contains("Function 'coalesce' user-defined coercion failed") {
         return MIXED_TYPES.to_owned();
     }

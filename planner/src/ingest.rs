@@ -29,7 +29,7 @@ use sqlparser::ast::{Expr as SqlExpr, Query, SelectItem, Value};
 use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::check::{place_of, select_of};
-use crate::error::{Place, PlanError};
+use crate::error::{Place, PlanError, in_druids_words};
 use crate::granularity::Granularity;
 use crate::intervals::{self, ETERNITY};
 use crate::rewrite::{Clock, rewrite_expr};
@@ -272,7 +272,7 @@ pub fn replace_intervals(
             },
             &schema,
         )
-        .map_err(|error| refuse(&error.strip_backtrace()))?;
+        .map_err(|error| refuse(&in_druids_words(&error.strip_backtrace())))?;
     let context = SimplifyContext::builder()
         .with_schema(Arc::new(schema.clone()))
         .build();
@@ -280,7 +280,7 @@ pub fn replace_intervals(
     let expr = simplifier
         .coerce(expr, &schema)
         .and_then(|expr| simplifier.simplify(expr))
-        .map_err(|error| refuse(&error.strip_backtrace()))?;
+        .map_err(|error| refuse(&in_druids_words(&error.strip_backtrace())))?;
     let found = intervals::of_condition(&expr).map_err(|error| refuse(&error))?;
     for interval in &found {
         check_alignment(*interval, &ingest.partitioned_by)?;

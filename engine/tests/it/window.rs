@@ -221,7 +221,8 @@ impl Case {
         let ordering = partition
             .map(|expr| PhysicalSortExpr::new(expr, SortOptions::default()))
             .chain(self.order_by.iter().cloned());
-        let source = MemorySourceConfig::try_new(&[self.batches.clone()], schema(), None).unwrap();
+        let source =
+            MemorySourceConfig::try_new(std::slice::from_ref(&self.batches), schema(), None).unwrap();
         let source = match LexOrdering::new(ordering) {
             Some(ordering) => source.try_with_sort_information(vec![ordering]).unwrap(),
             None => source,

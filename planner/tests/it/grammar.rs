@@ -4,6 +4,7 @@
 
 mod generate;
 mod mutate;
+mod valid;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -24,7 +25,10 @@ const STACK_BYTES: usize = 64 << 20;
 /// The statement of a seed; `broken` in a hundred are not left as the grammar made them.
 fn statement(seed: u64, broken: u64) -> String {
     let mut generator = Generator::new(seed);
-    let text = generator.statement();
+    let text = match generator.below(3) {
+        0 => generator.valid_statement(),
+        _ => generator.statement(),
+    };
     if generator.below(100) < broken {
         mutate::mutate(&mut generator, text)
     } else {
