@@ -61,6 +61,7 @@ fn request(data: &str, format: &str) -> ReadRequest {
         context: Arc::new(SourceContext::new(&[]).unwrap()),
         counters: Arc::new(ReadCounters::default()),
         parse_errors: Arc::new(ParseErrors::new(0)),
+        entry: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Input formats of EXTERN (Druid: ingestion/data-formats.md).
 
+mod avro;
+mod columnar;
 mod delimited;
 mod flatten;
 
@@ -8,8 +10,10 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::StorageError;
-use crate::spec::flag;
 
+pub(crate) use avro::without_logical_types;
+pub use avro::{Avro, Unions};
+pub use columnar::{Columnar, Typed};
 pub use delimited::{Delimited, ListDelimiter, RegexFormat};
 pub use flatten::{Flatten, Path};
 
@@ -38,17 +42,12 @@ pub enum FormatKind {
     /// Whole lines, in a column `line`.
     Lines,
     Parquet(Columnar),
+    Orc(Columnar),
+    /// Avro object container files.
+    Avro(Box<Avro>),
 }
 
-/// Options of formats with typed columns.
-#[derive(Debug, Clone)]
-pub struct Columnar {
-    /// Bytes without a character set are texts; otherwise they are read as base64.
-    pub binary_as_string: bool,
-    pub flatten: Flatten,
-}
-
-const KNOWN: &str = "csv, json, lines, parquet, regex, tsv";
+const KNOWN: &str = "avro_ocf, csv, json, lines, orc, parquet, regex, tsv";
 
 impl InputFormat {
     /// The user's JSON.
@@ -70,10 +69,9 @@ impl FromStr for InputFormat {
             serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
         let kind = match json.get("type").and_then(Value::as_str) {
             Some("json") => FormatKind::Json(Flatten::parse(&json)?),
-            Some("parquet") => FormatKind::Parquet(Columnar {
-                binary_as_string: flag(&json, "binaryAsString"),
-                flatten: Flatten::parse(&json)?,
-            }),
+            Some("parquet") => FormatKind::Parquet(Columnar::parse(&json, Typed::Parquet)?),
+            Some("orc") => FormatKind::Orc(Columnar::parse(&json, Typed::Orc)?),
+            Some("avro_ocf") => FormatKind::Avro(Box::new(Avro::parse(&json)?)),
             Some("csv") => FormatKind::Delimited(Delimited::csv(&json)?),
             Some("tsv") => FormatKind::Delimited(Delimited::tsv(&json)?),
             Some("regex") => FormatKind::Regex(Box::new(RegexFormat::parse(&json)?)),
@@ -98,7 +96,7 @@ mod tests {
     #[test]
     fn an_unknown_type_names_the_known_ones() {
         let error = r#"{"type":"nope"}"#.parse::<InputFormat>().unwrap_err();
-        let known = "known type ids = [csv, json, lines, parquet, regex, tsv]";
+        let known = "known type ids = [avro_ocf, csv, json, lines, orc, parquet, regex, tsv]";
         assert!(error.to_string().contains(known), "{error}");
     }
 }

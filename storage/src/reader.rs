@@ -3,6 +3,8 @@
 //! Decompression and parsing each have a blocking thread of their own, with bounded queues between them and the
 //! stream: whoever is slower holds the other back, and dropping the stream ends both.
 
+mod archive;
+mod avro;
 mod bytes_source;
 mod columnar;
 mod columns;
@@ -10,7 +12,9 @@ mod delimited;
 mod json;
 mod lines;
 pub(crate) mod object_parquet;
+mod orc;
 mod parquet;
+mod seekable;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+pub use archive::Entry;
 use columns::Columns;
 
 use crate::StorageError;
@@ -45,11 +50,19 @@ pub struct ReadRequest {
     pub context: Arc<SourceContext>,
     pub counters: Arc<ReadCounters>,
     pub parse_errors: Arc<ParseErrors>,
+    /// The one file of the split's archive that is read; `None` for all of them, and for what is no archive.
+    pub entry: Option<Entry>,
 }
 
 impl ReadRequest {
     /// The file, from byte `start` on where it is a local one.
     fn open(&self, start: u64, runtime: &Handle) -> Result<Opened, StorageError> {
+        if let Some(entry) = &self.entry {
+            let opened = entry.open(&self.counters, runtime);
+            return opened
+                .map(Opened::Stream)
+                .map_err(|error| StorageError::file(self.file(), error));
+        }
         open(&self.source, &self.split.location, start, &self.context, runtime)
     }
 
@@ -64,19 +77,30 @@ impl ReadRequest {
         }
     }
 
-    /// File name for messages.
+    /// File name for messages; that of an archive is followed by `!/` and the name within.
     fn file(&self) -> String {
-        if self.split.location.is_empty() {
-            "inline data".to_owned()
-        } else {
-            shown_url(&self.split.location)
+        let file = match self.split.location.as_str() {
+            "" => "inline data".to_owned(),
+            location => shown_url(location),
+        };
+        match &self.entry {
+            Some(entry) => format!("{file}!/{}", entry.name),
+            None => file,
+        }
+    }
+
+    /// The file cannot be read on behind so many rows.
+    fn failed_after(&self, rows: usize, reason: &str) -> StorageError {
+        match rows {
+            0 => StorageError::file(self.file(), reason),
+            rows => StorageError::file(self.file(), format!("behind row {rows}: {reason}")),
         }
     }
 
     /// The file as Druid's warnings name it: with its scheme.
     fn path(&self) -> String {
         match &self.source {
-            InputSource::Local(_) => format!("file:{}", self.split.location),
+            InputSource::Local(_) => format!("file:{}", self.file()),
             _ => self.file(),
         }
     }
@@ -187,7 +211,8 @@ const WAITING_BATCHES: usize = 2;
 pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch, StorageError>> {
     let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let file = request.file();
+    let reading = tokio::task::spawn_blocking(move || {
         let output = Output {
             sender,
             counters: Arc::clone(&request.counters),
@@ -205,42 +230,87 @@ pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch
             }
         }
     });
-    let batches = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|batch| (batch, receiver))
+    let batches = futures::stream::unfold(Some((receiver, reading)), move |state| {
+        let file = file.clone();
+        async move {
+            let (mut receiver, reading) = state?;
+            match receiver.recv().await {
+                Some(batch) => Some((batch, Some((receiver, reading)))),
+                // A library that panics over a damaged file must not look like the end of the file.
+                None => reading.await.err().map(|_| {
+                    let reason = "it is damaged in a way that its reader was not prepared for";
+                    (Err(StorageError::file(file, reason)), None)
+                }),
+            }
+        }
     });
     batches.boxed()
 }
 
 fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
-    if request.split.range.is_some() && is_compressed(&request, runtime)? {
+    let compression = compression(&request, runtime)?;
+    if request.split.range.is_some() && compression.is_some() {
         // Its name did not tell: the first of its splits reads it as a whole.
         if !request.split.begins_file() {
             return Ok(());
         }
         request.split.range = None;
     }
+    if compression == Some(Compression::Zip) {
+        for entry in archive::entries(&request, runtime)? {
+            let entry = Some(entry);
+            read_file(&ReadRequest { entry, ..request.clone() }, runtime, output)?;
+        }
+        return Ok(());
+    }
+    read_file(&request, runtime, output)
+}
+
+fn read_file(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     match &request.format.kind {
-        FormatKind::Json(flatten) => json::read(&request, flatten, runtime, output),
-        FormatKind::Delimited(delimited) => delimited::read(&request, delimited, runtime, output),
-        FormatKind::Regex(regex) => lines::read_regex(&request, regex, runtime, output),
-        FormatKind::Lines => lines::read(&request, runtime, output),
-        FormatKind::Parquet(columnar) => parquet::read(&request, columnar, runtime, output),
+        FormatKind::Json(flatten) => json::read(request, flatten, runtime, output),
+        FormatKind::Delimited(delimited) => delimited::read(request, delimited, runtime, output),
+        FormatKind::Regex(regex) => lines::read_regex(request, regex, runtime, output),
+        FormatKind::Lines => lines::read(request, runtime, output),
+        FormatKind::Parquet(columnar) => parquet::read(request, columnar, runtime, output),
+        FormatKind::Orc(columnar) => orc::read(request, columnar, runtime, output),
+        FormatKind::Avro(avro) => avro::read(request, avro, runtime, output),
     }
 }
 
-/// Whether the first bytes of a file that can be read from any place are those of a compressed one.
-fn is_compressed(request: &ReadRequest, runtime: &Handle) -> Result<bool, StorageError> {
+/// How a request's file is compressed: by its first bytes where it can be read from any place, which is cheap for local files
+/// and needed for files in ranges, else by its name.
+fn compression(request: &ReadRequest, runtime: &Handle) -> Result<Option<Compression>, StorageError> {
+    let is_local = matches!(request.source, InputSource::Local(_));
+    let named = Compression::of_name(&request.split.location);
+    if !is_local && request.split.range.is_none() {
+        return Ok(named);
+    }
     let opened: Box<dyn Read> = match request.open(0, runtime)? {
         Opened::Local(file) => Box::new(file),
         Opened::Object(object) => object.body(Some((0, MAGIC_BYTES)), runtime),
-        Opened::Stream(_) => return Ok(false),
+        Opened::Stream(_) => return Ok(named),
     };
     let mut first = Vec::new();
     opened
         .take(MAGIC_BYTES)
         .read_to_end(&mut first)
         .map_err(|error| StorageError::file(request.file(), error))?;
-    Ok(Compression::of_bytes(&first).is_some())
+    Ok(Compression::of_bytes(&first))
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Where readers put batches.

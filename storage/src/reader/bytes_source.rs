@@ -36,6 +36,8 @@ impl Window {
         let file = request.file();
         let range = request.split.range;
         let is_range = range.is_some();
+        // An archive's entry counts what is read of the archive.
+        let counts = request.entry.is_none();
         let requests = runtime.clone();
         let (sender, pieces) = sync_channel(WAITING_PIECES);
         std::thread::Builder::new()
@@ -46,11 +48,14 @@ impl Window {
                     Opened::Stream(stream) => stream,
                     Opened::Object(object) => object.body(range, &requests),
                 };
-                let counted: Box<dyn Read + Send> = Box::new(Counted { inner: raw, counters });
+                let counted: Box<dyn Read + Send> = match counts {
+                    true => Box::new(Counted { inner: raw, counters }),
+                    false => raw,
+                };
                 let reader = if is_range {
                     Ok(counted)
                 } else {
-                    decompress(counted)
+                    decompress(counted, &file)
                 };
                 let mut reader = match reader {
                     Ok(reader) => reader,
@@ -157,12 +162,13 @@ impl Window {
     }
 }
 
-struct Counted {
-    inner: Box<dyn Read + Send>,
-    counters: Arc<ReadCounters>,
+/// Counts the bytes that are read.
+pub(super) struct Counted<R> {
+    pub(super) inner: R,
+    pub(super) counters: Arc<ReadCounters>,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.counters.add_bytes(count as u64);

@@ -1,8 +1,5 @@
 //! Parquet.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
@@ -13,10 +10,11 @@ use tokio::sync::mpsc;
 
 use super::columnar::{conform, roots};
 use super::object_parquet::ObjectParquet;
+use super::seekable::Seekable;
 use super::{Output, ReadRequest, Stop, schema_of};
 use crate::StorageError;
 use crate::format::Columnar;
-use crate::source::{ObjectFile, Opened};
+use crate::source::ObjectFile;
 
 pub(super) fn read(
     request: &ReadRequest,
@@ -25,10 +23,9 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
-    let file = match request.open(0, runtime)? {
-        Opened::Object(object) => return read_object(request, format, object, runtime, output),
-        Opened::Local(file) => file,
-        Opened::Stream(stream) => copy_of(request, stream)?,
+    let file = match Seekable::open(request, runtime)? {
+        Seekable::Object(object) => return read_object(request, format, object, runtime, output),
+        Seekable::File(file) => file,
     };
     let metadata =
         ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
@@ -140,33 +137,4 @@ fn send(
         output.send(conform(&batch, &columns, &schema, format).map_err(|error| failed(&error))?)?;
     }
     Ok(())
-}
-
-/// A copy of a stream in a temporary file: Parquet is read from its end.
-fn copy_of(request: &ReadRequest, mut stream: Box<dyn Read + Send>) -> Result<File, StorageError> {
-    let failed = |error: std::io::Error| StorageError::file(request.file(), error);
-    let mut copy = unnamed_file().map_err(failed)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match stream.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            count => copy
-                .write_all(buffer.get(..count).unwrap_or_default())
-                .map_err(failed)?,
-        }
-    }
-    copy.rewind().map_err(failed)?;
-    Ok(copy)
-}
-
-/// A file that is gone once it is closed.
-fn unnamed_file() -> std::io::Result<File> {
-    let path = std::env::temp_dir().join(format!("sarsen-{}.parquet", uuid::Uuid::new_v4()));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }

@@ -288,6 +288,7 @@ impl Source {
                 context: Arc::clone(&context),
                 counters: Arc::default(),
                 parse_errors: Arc::new(ParseErrors::new(0)),
+                entry: None,
             };
             let mut batches = read_split(request);
             while let Some(batch) = batches.next().await {

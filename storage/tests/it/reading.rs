@@ -101,6 +101,7 @@ impl Reading {
                 context: Arc::clone(&context),
                 counters: Arc::clone(&read.counters),
                 parse_errors: Arc::clone(&read.parse_errors),
+                entry: None,
             };
             runtime.block_on(async {
                 let mut batches = read_split(request);
