@@ -31,6 +31,7 @@ pub fn plan_request(spec: &v1::TaskSpec, extern_allow: &[String]) -> Result<Plan
             .map(table)
             .collect(),
         extern_allow: extern_allow.to_vec(),
+        inferred: Vec::new(),
         synchronous: spec.synchronous,
     })
 }

@@ -21,6 +21,7 @@ mod report;
 mod results;
 mod service;
 mod sharding;
+mod signatures;
 mod splits;
 mod state;
 mod task;

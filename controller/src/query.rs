@@ -175,7 +175,7 @@ impl<'a> Query<'a> {
         let leftovers = Leftovers {
             told: self.state.segments.values().flatten().cloned().collect(),
             published: self.published.iter().cloned().collect(),
-            may_hide: self.task.resumed
+            may_hide: self.task.earlier.is_some()
                 || self
                     .state
                     .workers

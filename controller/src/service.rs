@@ -198,7 +198,7 @@ impl Controller for ControllerService {
             Arc::clone(&self.environment),
             request.task_id.clone(),
             request.epoch,
-            request.resumed,
+            request.resumed.then(|| request.checkpoint.to_vec()),
             (spec, log),
         );
         tasks.insert(request.task_id.clone(), handle);

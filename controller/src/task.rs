@@ -25,7 +25,7 @@ use crate::query::{End, Query};
 use crate::query_limits::QueryLimits;
 use crate::report::{Ending, unplanned};
 use crate::results::Results;
-use crate::{context, export, splits};
+use crate::{context, export, signatures, splits};
 
 /// What all tasks of a process share.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ pub struct Task {
     pub environment: Arc<TaskEnvironment>,
     pub task_id: String,
     pub epoch: u64,
-    /// An earlier controller had the task.
-    pub resumed: bool,
+    /// An earlier controller had the task, and kept this; it may be empty.
+    pub earlier: Option<Vec<u8>>,
     pub spec: v1::TaskSpec,
     pub slots: Slots,
     pub cancel: CancellationToken,
@@ -120,7 +120,7 @@ pub fn create(
     environment: Arc<TaskEnvironment>,
     task_id: String,
     epoch: u64,
-    resumed: bool,
+    earlier: Option<Vec<u8>>,
     (spec, log): (v1::TaskSpec, TaskLog),
 ) -> (TaskHandle, Task) {
     let (sender, reports) = mpsc::channel(QUEUE);
@@ -140,7 +140,7 @@ pub fn create(
         environment,
         task_id,
         epoch,
-        resumed,
+        earlier,
         spec,
         slots,
         cancel,
@@ -215,7 +215,7 @@ impl Task {
         let run = Run {
             task_id: &task_id,
             epoch,
-            resumed: self.resumed,
+            earlier: self.earlier.clone(),
             started: self.started,
         };
         let preparing = prepare(&environment, &spec, &slots, run);
@@ -287,10 +287,11 @@ fn error_text(error: &FaultReport) -> String {
 }
 
 /// One controller's run of a task.
-struct Run<'a> {
-    task_id: &'a str,
-    epoch: u64,
-    resumed: bool,
+pub struct Run<'a> {
+    pub task_id: &'a str,
+    pub epoch: u64,
+    /// See [`Task::earlier`].
+    pub earlier: Option<Vec<u8>>,
     started: Millis,
 }
 
@@ -300,7 +301,8 @@ async fn prepare(
     slots: &Slots,
     run: Run<'_>,
 ) -> Result<Prepared, Fault> {
-    let request = context::plan_request(spec, &environment.extern_allow)?;
+    let mut request = context::plan_request(spec, &environment.extern_allow)?;
+    request.inferred = signatures::inferred(environment, &request, &run).await?;
     let mut planned = sarsen_planner::plan(&request)
         .await
         .map_err(|error| context::fault_of(&error))?;
@@ -308,7 +310,7 @@ async fn prepare(
     let mut limits = context::limits(&context)?;
     let query_limits = QueryLimits::parse(&context);
     context::check_arrays(&context, &planned)?;
-    export::prepare(environment, &planned, &spec.query_id, run.resumed).await?;
+    export::prepare(environment, &planned, &spec.query_id, run.earlier.is_some()).await?;
     splits::list_splits(
         &mut planned.definition,
         &planned.scans,

@@ -169,6 +169,7 @@ pub fn plan_request(app: &App, request: &SqlRequest, query_id: &str, tables: &[v
         statement_time_ms,
         tables: tables.iter().map(table).collect(),
         extern_allow: app.extern_allow.clone(),
+        inferred: Vec::new(),
         synchronous: true,
     }
 }

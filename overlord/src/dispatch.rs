@@ -101,11 +101,19 @@ impl Overlord {
 
     /// Calls the controller.
     pub(crate) async fn start(self: Arc<Self>, order: Dispatch) {
+        let checkpoint = match order.epoch > 1 {
+            true => self.store.checkpoint(&order.task).await.unwrap_or_else(|error| {
+                tracing::warn!(task = %order.task, %error, "the checkpoint cannot be read");
+                Vec::new()
+            }),
+            false => Vec::new(),
+        };
         let request = v1::StartTaskRequest {
             task_id: order.task.as_str().to_owned(),
             epoch: order.epoch,
             spec: Some(order.spec.as_ref().clone()),
             resumed: order.epoch > 1,
+            checkpoint: checkpoint.into(),
         };
         let call = async { self.controller(&order.address)?.start_task(request).await };
         let status = match tokio::time::timeout(START_TIMEOUT, call).await {

@@ -28,6 +28,7 @@ fn request(sql: String, tables: usize) -> PlanRequest {
         statement_time_ms: 1_700_000_000_000,
         tables: (0..tables).map(table).collect(),
         extern_allow: Vec::new(),
+        inferred: Vec::new(),
         synchronous: false,
     }
 }

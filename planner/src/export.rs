@@ -138,10 +138,19 @@ pub fn target(
     columns: &[ColumnDescriptor],
     settings: &Settings,
 ) -> Result<ExportTarget, PlanError> {
+    let target = uninferred_target(export, settings)?;
+    check_columns(export, target.format, columns)?;
+    Ok(target)
+}
+
+/// As [`target`], while the columns are not known.
+///
+/// # Errors
+/// As [`target`], but for columns.
+pub fn uninferred_target(export: &Export, settings: &Settings) -> Result<ExportTarget, PlanError> {
     let storage = export.storage.to_lowercase();
     let arguments = arguments(&storage, export)?;
     let format = format(&export.format)?;
-    check_columns(export, format, columns)?;
     Ok(ExportTarget {
         storage,
         arguments,

@@ -2,6 +2,7 @@
 
 mod functions;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{Result, TableReference};
@@ -14,15 +15,60 @@ use sarsen_engine::extern_scan::ExternSpec;
 use sarsen_storage::format::InputFormat;
 use sarsen_storage::signature::Signature;
 use sarsen_storage::source::InputSource;
-use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, Value};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, TableFactor, Value, Visit,
+    Visitor,
+};
 
 use crate::error::PlanError;
+use crate::request::InferredSignature;
 use crate::tables::{ExternTable, Scans};
 
 /// Plans `TABLE(EXTERN(…))`.
 #[derive(Debug)]
 pub struct ExternPlanner {
     pub scans: Scans,
+    pub inferred: Vec<InferredSignature>,
+}
+
+impl ExternPlanner {
+    /// What a call reads, with columns that were given or inferred.
+    fn spec(&self, function: &Function) -> Result<ExternSpec, PlanError> {
+        let Call {
+            source,
+            format,
+            signature,
+        } = call(function)?;
+        let known = || {
+            let mut known = self.inferred.iter();
+            known.find(|known| known.source == source && known.format == format)
+        };
+        let signature = match signature {
+            Some(signature) => signature,
+            None => match known() {
+                Some(known) => known.signature.clone(),
+                None => {
+                    return Err(PlanError::not_planned(
+                        "The columns of EXTERN are not inferred yet",
+                    ));
+                }
+            },
+        };
+        Ok(ExternSpec {
+            source,
+            format,
+            signature,
+        })
+    }
+}
+
+/// A call of a table function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub source: InputSource,
+    pub format: InputFormat,
+    /// `None` where it is to be inferred.
+    pub signature: Option<Signature>,
 }
 
 impl RelationPlanner for ExternPlanner {
@@ -43,7 +89,7 @@ impl RelationPlanner for ExternPlanner {
             let known = functions::NAMES.join(", ");
             return Err(PlanError::invalid(format!("No table function [{name}], only {known}")).into());
         }
-        let table = ExternTable::new(spec(&function)?, self.scans.clone());
+        let table = ExternTable::new(self.spec(&function)?, self.scans.clone());
         let reference = TableReference::bare("EXTERN");
         let plan = LogicalPlanBuilder::scan(reference, provider_as_source(Arc::new(table)), None)?.build()?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
@@ -59,21 +105,53 @@ pub fn is_table_function(name: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn spec(function: &Function) -> Result<ExternSpec, PlanError> {
+/// All calls of table functions in a query.
+///
+/// # Errors
+/// For the first one that cannot be read.
+pub fn calls(query: &Query) -> Result<Vec<Call>, PlanError> {
+    let mut found = Calls::default();
+    match query.visit(&mut found) {
+        ControlFlow::Continue(()) => Ok(found.0),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+#[derive(Default)]
+struct Calls(Vec<Call>);
+
+impl Visitor for Calls {
+    type Break = Box<PlanError>;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::TableFunction {
+            expr: Expr::Function(function),
+            ..
+        } = factor
+            && is_table_function(&function.name.to_string())
+        {
+            match call(function) {
+                Ok(call) => self.0.push(call),
+                Err(error) => return ControlFlow::Break(Box::new(error)),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn call(function: &Function) -> Result<Call, PlanError> {
     if let Some(specs) = functions::specs(function) {
         let specs = specs?;
         return parsed(
             &specs.source.to_string(),
             &specs.format.to_string(),
-            &specs.signature,
+            specs.signature.as_deref(),
         );
     }
     let arguments = string_arguments(function)?;
     match arguments.as_slice() {
-        [source, format, signature] => parsed(source, format, signature),
-        [_, _] => Err(PlanError::invalid(
-            "EXTERN needs the columns of its rows: give a signature as its third argument, or EXTEND (name TYPE, …)",
-        )),
+        [source, format, signature] => parsed(source, format, Some(signature)),
+        [source, format] => parsed(source, format, None),
         _ => Err(PlanError::invalid(format!(
             "EXTERN takes (inputSource, inputFormat, signature), found {} arguments",
             arguments.len()
@@ -81,8 +159,8 @@ fn spec(function: &Function) -> Result<ExternSpec, PlanError> {
     }
 }
 
-fn parsed(source: &str, format: &str, signature: &str) -> Result<ExternSpec, PlanError> {
-    Ok(ExternSpec {
+fn parsed(source: &str, format: &str, signature: Option<&str>) -> Result<Call, PlanError> {
+    Ok(Call {
         source: source
             .parse::<InputSource>()
             .map_err(|error| invalid_field("inputSource", &error))?,
@@ -90,7 +168,8 @@ fn parsed(source: &str, format: &str, signature: &str) -> Result<ExternSpec, Pla
             .parse::<InputFormat>()
             .map_err(|error| invalid_field("inputFormat", &error))?,
         signature: signature
-            .parse::<Signature>()
+            .map(str::parse::<Signature>)
+            .transpose()
             .map_err(|error| invalid_field("signature", &error))?,
     })
 }

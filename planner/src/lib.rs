@@ -38,14 +38,15 @@ mod syntax;
 mod tables;
 mod types;
 mod unicode;
+mod uninferred;
 
 pub use error::{PlanError, PlanPhase};
 pub use key_bounds::KeyBounds;
 pub use metadata::{MetadataAnswer, MetadataTable};
-pub use plan::{References, answer, plan, references, statement_settings};
+pub use plan::{References, answer, plan, references, statement_settings, to_infer};
 pub use request::{
-    Action, Explain, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction, ResourceKind,
-    StatementKind, TableSchema,
+    Action, Explain, InferredSignature, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction,
+    ResourceKind, StatementKind, TableSchema,
 };
 pub use sarsen_functions::{Routine, routines};
 pub use settings::integer as context_integer;

@@ -16,6 +16,8 @@ use datafusion::sql::resolve::resolve_table_references;
 use sarsen_kernel::ids::QueryId;
 use sarsen_kernel::query::{ColumnDescriptor, ExportTarget, QueryDefinition, QueryKind};
 use sarsen_kernel::shuffle::RangeTarget;
+use sarsen_storage::format::InputFormat;
+use sarsen_storage::source::InputSource;
 use serde_json::{Map, Value};
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -23,6 +25,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::analyze::multivalue::MultiValueStrings;
 use crate::error::{Place, PlanError, from_datafusion, nearest};
 use crate::extend::place;
+use crate::external::{self, Call};
 use crate::metadata::{MetadataAnswer, MetadataTable, SYSTEM_SCHEMAS};
 use crate::request::{Action, Explain, PlanRequest, Planned, ResourceAction, ResourceKind, StatementKind};
 use crate::settings::{SelectDestination, Settings};
@@ -53,6 +56,23 @@ pub async fn plan(request: &PlanRequest) -> Result<Planned, PlanError> {
     let statement = statement::parse(&request.sql)?;
     let (planner, query) = Planner::prepare(request, &statement, &[])?;
     planner.plan(query).await
+}
+
+/// What the EXTERNs of a statement read whose columns are to be inferred.
+///
+/// # Errors
+/// When the statement does not parse, or an EXTERN's specs.
+pub fn to_infer(request: &PlanRequest) -> Result<Vec<(InputSource, InputFormat)>, PlanError> {
+    let statement = statement::parse(&request.sql)?;
+    let (_, query) = Planner::prepare(request, &statement, &[])?;
+    let mut found = Vec::new();
+    for call in external::calls(&query)? {
+        let specs = (call.source, call.format);
+        if call.signature.is_none() && !found.contains(&specs) {
+            found.push(specs);
+        }
+    }
+    Ok(found)
 }
 
 /// Answers a SELECT from tables about the cluster; `tables` are those that it names, as far as they exist.
@@ -152,13 +172,13 @@ fn clock(request: &PlanRequest, settings: &Settings) -> rewrite::Clock {
     }
 }
 
-struct Planner<'a> {
-    request: &'a PlanRequest,
-    statement: &'a Statement,
+pub(crate) struct Planner<'a> {
+    pub(crate) request: &'a PlanRequest,
+    pub(crate) statement: &'a Statement,
     /// Tables about the cluster that may be read; none for a query that stages run.
     metadata: &'a [MetadataTable],
-    context: Map<String, Value>,
-    settings: Settings,
+    pub(crate) context: Map<String, Value>,
+    pub(crate) settings: Settings,
     scans: Scans,
 }
 
@@ -198,12 +218,18 @@ impl<'a> Planner<'a> {
         check::check(self.statement.query(), &self.statement.tokens, &|name| {
             session.aggregate_functions().contains_key(name)
         })?;
+        let calls = external::calls(&query)?;
+        if self.lacks_columns(&calls) {
+            let mut planned = self.uninferred(&session)?;
+            planned.resources = self.resources(&query, planned.datasource.as_deref(), &calls)?;
+            return Ok(planned);
+        }
         let mut planned = match &self.statement.body {
             Body::Select(_) => self.plan_select(&session, &query).await?,
             Body::Ingest(ingest) => self.plan_ingest(&session, &query, ingest).await?,
             Body::Export(export) => self.plan_export(&session, &query, export).await?,
         };
-        planned.resources = self.resources(&query, planned.datasource.as_deref())?;
+        planned.resources = self.resources(&query, planned.datasource.as_deref(), &calls)?;
         if self.statement.explain {
             planned.explain = Some(match &self.statement.body {
                 Body::Select(_) => Explain {
@@ -456,7 +482,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Where the rows of a SELECT are stored, if they are.
-    fn pages(&self) -> Option<ExportTarget> {
+    pub(crate) fn pages(&self) -> Option<ExportTarget> {
         let stored = self.settings.select_destination == SelectDestination::DurableStorage;
         (stored && !self.request.synchronous)
             .then(|| ExportTarget::results(&self.request.query_id, self.settings.export.rows_per_file))
@@ -574,7 +600,12 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn resources(&self, query: &Query, target: Option<&str>) -> Result<Vec<ResourceAction>, PlanError> {
+    fn resources(
+        &self,
+        query: &Query,
+        target: Option<&str>,
+        calls: &[Call],
+    ) -> Result<Vec<ResourceAction>, PlanError> {
         let mut resources: BTreeSet<ResourceAction> = table_references(query)?
             .into_iter()
             .map(|table| ResourceAction {
@@ -583,6 +614,11 @@ impl<'a> Planner<'a> {
                 action: Action::Read,
             })
             .collect();
+        resources.extend(calls.iter().map(|call| ResourceAction {
+            kind: ResourceKind::External,
+            name: call.source.type_name().to_owned(),
+            action: Action::Read,
+        }));
         // What is really scanned too: a name may be looked up in more ways than it is written.
         for scan in (0..).map_while(|scan| self.scans.get(scan)) {
             let (kind, name) = match scan {

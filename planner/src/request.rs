@@ -2,6 +2,9 @@
 
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{ColumnDescriptor, QueryDefinition};
+use sarsen_storage::format::InputFormat;
+use sarsen_storage::signature::Signature;
+use sarsen_storage::source::InputSource;
 use serde_json::{Map, Value};
 
 use crate::native::NativePlan;
@@ -25,6 +28,14 @@ pub struct Parameter {
     pub value: Value,
 }
 
+/// An EXTERN without columns, and those that samples of its files have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InferredSignature {
+    pub source: InputSource,
+    pub format: InputFormat,
+    pub signature: Signature,
+}
+
 /// Everything that a plan depends on: the same request gives the same plan on any machine at any time.
 #[derive(Debug, Clone)]
 pub struct PlanRequest {
@@ -37,6 +48,8 @@ pub struct PlanRequest {
     pub tables: Vec<TableSchema>,
     /// Prefixes of outside places that EXTERN may read.
     pub extern_allow: Vec<String>,
+    /// Columns of the EXTERNs that give none. While they are not known, such a statement is checked, but has no stages.
+    pub inferred: Vec<InferredSignature>,
     /// The rows of a SELECT go back with the answer, whatever `selectDestination` says.
     pub synchronous: bool,
 }
@@ -94,7 +107,8 @@ pub struct PlannedScan {
 /// A planned statement.
 #[derive(Debug, Clone)]
 pub struct Planned {
-    /// Stages with encoded fragments; the splits of outside inputs are not listed yet.
+    /// Stages with encoded fragments; the splits of outside inputs are not listed yet. None while the columns of an EXTERN are
+    /// to be inferred.
     pub definition: QueryDefinition,
     /// The request's context with what the statement's SET clauses changed.
     pub context: Map<String, Value>,

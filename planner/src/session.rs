@@ -74,7 +74,10 @@ pub fn session(
         .with_table_functions(HashMap::new())
         .with_type_planner(Arc::new(DruidTypes))
         .with_relation_planners(vec![
-            Arc::new(ExternPlanner { scans: scans.clone() }),
+            Arc::new(ExternPlanner {
+                scans: scans.clone(),
+                inferred: request.inferred.clone(),
+            }),
             Arc::new(DerivedPlanner),
         ])
         .with_execution_props(properties)

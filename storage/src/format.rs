@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::StorageError;
 
-pub(crate) use avro::without_logical_types;
+pub(crate) use avro::plain_schema;
 pub use avro::{Avro, Unions};
 pub use columnar::{Columnar, Typed};
 pub use delimited::{Delimited, ListDelimiter, RegexFormat};

@@ -259,7 +259,14 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
     if compression == Some(Compression::Zip) {
         for entry in archive::entries(&request, runtime)? {
             let entry = Some(entry);
-            read_file(&ReadRequest { entry, ..request.clone() }, runtime, output)?;
+            read_file(
+                &ReadRequest {
+                    entry,
+                    ..request.clone()
+                },
+                runtime,
+                output,
+            )?;
         }
         return Ok(());
     }
@@ -277,6 +284,43 @@ fn read_file(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result
         FormatKind::Avro(avro) => avro::read(request, avro, runtime, output),
     }
 }
+
+/// Names in the headers of a delimited file, or of the files of an archive.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) async fn header_names(request: ReadRequest) -> Result<Vec<String>, StorageError> {
+    let (runtime, file) = (Handle::current(), request.file());
+    let reading = tokio::task::spawn_blocking(move || {
+        let FormatKind::Delimited(format) = &request.format.kind else {
+            return Ok(Vec::new());
+        };
+        if compression(&request, &runtime)? != Some(Compression::Zip) {
+            return delimited::header(&request, format, &runtime);
+        }
+        let mut names = Vec::new();
+        for entry in archive::entries(&request, &runtime)?
+            .into_iter()
+            .take(SAMPLED_ENTRIES)
+        {
+            let entry = Some(entry);
+            names.extend(delimited::header(
+                &ReadRequest {
+                    entry,
+                    ..request.clone()
+                },
+                format,
+                &runtime,
+            )?);
+        }
+        Ok(names)
+    });
+    let failed = |error: tokio::task::JoinError| StorageError::file(file, error);
+    reading.await.map_err(failed)?
+}
+
+/// Files of an archive whose headers are sampled.
+const SAMPLED_ENTRIES: usize = 8;
 
 /// How a request's file is compressed: by its first bytes where it can be read from any place, which is cheap for local files
 /// and needed for files in ranges, else by its name.

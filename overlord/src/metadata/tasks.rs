@@ -356,6 +356,21 @@ impl Store {
         query.fetch_all(&self.reader).await?.iter().map(read).collect()
     }
 
+    /// A task's checkpoint; empty without one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn checkpoint(&self, task: &TaskId) -> Result<Vec<u8>, StoreError> {
+        let found = sqlx::query("SELECT state FROM checkpoints WHERE task_id = $1")
+            .bind(task.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(match found {
+            Some(row) => row.try_get("state")?,
+            None => Vec::new(),
+        })
+    }
+
     /// Keeps a controller's checkpoint unless a later epoch has written one.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use crate::error::PlanError;
 pub struct Specs {
     pub source: Value,
     pub format: Value,
-    pub signature: String,
+    /// `None` where the columns are to be inferred.
+    pub signature: Option<String>,
 }
 
 /// Names of all table functions.
@@ -32,13 +33,9 @@ pub fn specs(function: &Function) -> Option<Result<Specs, PlanError>> {
         _ => return None,
     };
     Some(Arguments::read(&name, function).and_then(|mut arguments| {
-        let signature = arguments.text("signature")?.ok_or_else(|| {
-            PlanError::invalid(format!(
-                "{name} needs the columns of its rows: EXTEND (name TYPE, …)"
-            ))
-        })?;
+        let signature = arguments.text("signature")?;
         let source = source(&mut arguments)?;
-        let format = format(&mut arguments, &signature)?;
+        let format = format(&mut arguments, signature.as_deref())?;
         arguments.none_left()?;
         Ok(Specs {
             source,
@@ -272,8 +269,9 @@ fn s3(arguments: &mut Arguments) -> Result<Value, PlanError> {
     ]))
 }
 
-/// The format that `format => '…'` and its options name; fields of text formats have the names of the columns.
-fn format(arguments: &mut Arguments, signature: &str) -> Result<Value, PlanError> {
+/// The format that `format => '…'` and its options name; fields of text formats have the names of the columns, or else those of
+/// a header.
+fn format(arguments: &mut Arguments, signature: Option<&str>) -> Result<Value, PlanError> {
     let name = arguments
         .text("format")?
         .ok_or_else(|| PlanError::invalid("Must provide a value for the [format] parameter"))?;
@@ -292,14 +290,20 @@ fn format(arguments: &mut Arguments, signature: &str) -> Result<Value, PlanError
     if !is_text {
         return Ok(json!({ "type": name }));
     }
-    let columns: Vec<Value> = serde_json::from_str::<Vec<Value>>(signature)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|mut column| Some(column.get_mut("name")?.take()))
-        .collect();
+    let columns = signature.map(|signature| {
+        let columns = serde_json::from_str::<Vec<Value>>(signature).unwrap_or_default();
+        let names = columns
+            .into_iter()
+            .filter_map(|mut column| Some(column.get_mut("name")?.take()));
+        Value::Array(names.collect())
+    });
     Ok(object([
         ("type", Some(name.into())),
-        ("columns", Some(Value::Array(columns))),
+        (
+            "findColumnsFromHeader",
+            columns.is_none().then_some(Value::Bool(true)),
+        ),
+        ("columns", columns),
         ("listDelimiter", list_delimiter),
         ("delimiter", delimiter),
         ("skipHeaderRows", skip),

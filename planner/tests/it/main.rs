@@ -73,6 +73,7 @@ fn request(sql: &str) -> PlanRequest {
             ),
         ],
         extern_allow: vec!["/".to_owned()],
+        inferred: Vec::new(),
         synchronous: false,
     }
 }

@@ -33,7 +33,10 @@ impl std::fmt::Debug for Entry {
 }
 
 /// The files of a request's archive in the order of its directory: folders and what holds nothing are left out.
-pub(super) fn entries(request: &ReadRequest, runtime: &Handle) -> std::result::Result<Vec<Entry>, StorageError> {
+pub(super) fn entries(
+    request: &ReadRequest,
+    runtime: &Handle,
+) -> std::result::Result<Vec<Entry>, StorageError> {
     let archive = Arc::new(Seekable::packed(request, runtime)?);
     listed(&archive, runtime).map_err(|error| StorageError::file(request.file(), error))
 }
@@ -65,7 +68,12 @@ fn listed(archive: &Arc<Seekable>, runtime: &Handle) -> Result<Vec<Entry>> {
         let is_deflated = match entry.compression() {
             CompressionMethod::Stored => false,
             CompressionMethod::Deflated => true,
-            other => return Err(unsupported(&name, &format!("is compressed by {other}, not deflate"))),
+            other => {
+                return Err(unsupported(
+                    &name,
+                    &format!("is compressed by {other}, not deflate"),
+                ));
+            }
         };
         entries.push(Entry {
             archive: Arc::clone(archive),
@@ -89,7 +97,11 @@ const HEADER_BYTES: usize = 30;
 
 impl Entry {
     /// Its bytes as they were before they were packed; those of the archive are counted.
-    pub(super) fn open(&self, counters: &Arc<ReadCounters>, runtime: &Handle) -> Result<Box<dyn Read + Send>> {
+    pub(super) fn open(
+        &self,
+        counters: &Arc<ReadCounters>,
+        runtime: &Handle,
+    ) -> Result<Box<dyn Read + Send>> {
         let mut header = [0; HEADER_BYTES];
         let end = self.header + HEADER_BYTES as u64;
         self.archive
@@ -98,7 +110,9 @@ impl Entry {
         let [.., n0, n1, e0, e1] = header;
         let names = u64::from(u16::from_le_bytes([n0, n1])) + u64::from(u16::from_le_bytes([e0, e1]));
         let start = end + names;
-        let packed = self.archive.read_from((start, start + self.packed_bytes), runtime)?;
+        let packed = self
+            .archive
+            .read_from((start, start + self.packed_bytes), runtime)?;
         let packed = super::bytes_source::Counted {
             inner: packed.take(self.packed_bytes),
             counters: Arc::clone(counters),

@@ -16,7 +16,7 @@ use super::columnar::{conform_unions, roots};
 use super::{Output, ReadRequest, Stop, schema_of};
 use crate::StorageError;
 use crate::decompress::decompress;
-use crate::format::{Avro, without_logical_types};
+use crate::format::{Avro, plain_schema};
 use crate::source::Opened;
 
 /// Bytes that are read at once.
@@ -85,7 +85,10 @@ fn open(
     let header = Header::read(&mut reader)?;
     let Some((start, end)) = request.split.range else {
         let position = header.bytes;
-        return Ok(Ok(Some((header.clone(), Blocks::new(reader, &header, position, None)))));
+        return Ok(Ok(Some((
+            header.clone(),
+            Blocks::new(reader, &header, position, None),
+        ))));
     };
     let mut position = header.bytes;
     if start > 0 {
@@ -106,16 +109,14 @@ fn open(
 }
 
 /// The bytes of the file from the start of a range on, counted as they are read.
-fn bytes(
-    request: &ReadRequest,
-    range: Option<(u64, u64)>,
-    runtime: &Handle,
-) -> Result<Bytes, StorageError> {
+fn bytes(request: &ReadRequest, range: Option<(u64, u64)>, runtime: &Handle) -> Result<Bytes, StorageError> {
     let inner: Bytes = match request.open(range.map_or(0, |(start, _)| start), runtime)? {
         Opened::Local(file) => Box::new(file),
         Opened::Stream(stream) => stream,
         // Of a split file only the header is read from its beginning on.
-        Opened::Object(object) => object.body(range.or(request.split.range.map(|_| (0, HEADER_BYTES))), runtime),
+        Opened::Object(object) => {
+            object.body(range.or(request.split.range.map(|_| (0, HEADER_BYTES))), runtime)
+        }
     };
     Ok(match request.entry {
         Some(_) => inner,
@@ -134,14 +135,18 @@ fn schema_of_header(header: &Header) -> Result<Value, String> {
     let text = header.get(SCHEMA).ok_or("its header has no schema")?;
     let schema: Value = serde_json::from_slice(text).map_err(|error| format!("its schema: {error}"))?;
     match schema.get("type").and_then(Value::as_str) {
-        Some("record") => Ok(without_logical_types(&schema)),
+        Some("record") => plain_schema(&schema),
         _ => Err("its rows are no records".to_owned()),
     }
 }
 
 /// Places of the wanted fields in a schema; at least one, which says how many rows there are.
 fn positions(schema: &Value, wanted: &[&str]) -> Vec<usize> {
-    let fields = schema.get("fields").and_then(Value::as_array).into_iter().flatten();
+    let fields = schema
+        .get("fields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let names = fields.map(|field| field.get("name").and_then(Value::as_str).unwrap_or_default());
     let found = names.enumerate().filter(|(_, name)| wanted.contains(name));
     let mut positions: Vec<usize> = found.map(|(position, _)| position).collect();

@@ -59,7 +59,11 @@ pub(super) fn read(
 }
 
 /// Names in the file's first row, wherever the split is.
-fn header(request: &ReadRequest, format: &Delimited, runtime: &Handle) -> Result<Vec<String>, StorageError> {
+pub(super) fn header(
+    request: &ReadRequest,
+    format: &Delimited,
+    runtime: &Handle,
+) -> Result<Vec<String>, StorageError> {
     let mut whole = request.clone();
     if let Some((_, end)) = whole.split.range {
         whole.split.range = Some((0, end));

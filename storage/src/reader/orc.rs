@@ -77,7 +77,9 @@ fn field_in_milliseconds(field: &FieldRef) -> FieldRef {
         DataType::Map(entries, sorted) => DataType::Map(field_in_milliseconds(entries), *sorted),
         DataType::Struct(fields) => DataType::Struct(fields_in_milliseconds(fields)),
         DataType::Union(members, mode) => {
-            let members = members.iter().map(|(id, member)| (id, field_in_milliseconds(member)));
+            let members = members
+                .iter()
+                .map(|(id, member)| (id, field_in_milliseconds(member)));
             DataType::Union(members.collect(), *mode)
         }
         _ => return Arc::clone(field),

@@ -182,7 +182,10 @@ fn nested_columns_of_parquet_are_json_or_flattened() {
             r#"{"type":"parquet"}"#,
             "o:complex<json> l:array<string> b:string"
         ),
-        [r#"{"l":[1,2],"s":"a"}|[1, 2]|aGk="#, r#"{"l":[null]}|[~]|~"#]
+        [
+            r#"{"l":[1,2],"s":"a"}|[1, 2]|aGk="#,
+            r#"{"l":[null],"s":null}|[~]|~"#
+        ]
     );
     let flattened = r#"{"type":"parquet","binaryAsString":true,"flattenSpec":{"fields":[
         {"type":"path","name":"second","expr":"$.o.l[1]"},{"type":"path","name":"s","expr":"$.o.s"}]}}"#;

@@ -8,9 +8,11 @@
 )]
 
 mod access;
+mod archives;
 mod compression;
 mod formats;
 mod http;
+mod infer;
 mod objects;
 #[path = "../../../tests/support/ports.rs"]
 mod ports;
@@ -18,3 +20,4 @@ mod reading;
 #[allow(dead_code)]
 #[path = "../../../tests/support/s3.rs"]
 mod s3;
+mod typed;

@@ -256,7 +256,10 @@ impl<R: Read> Read for Blocks<R> {
                 Place::Rows if self.left > 0 => {
                     let count = self.reader.by_ref().take(self.left).read(buffer)?;
                     if count == 0 && !buffer.is_empty() {
-                        return Err(Error::new(ErrorKind::UnexpectedEof, "the file ends within a block"));
+                        return Err(Error::new(
+                            ErrorKind::UnexpectedEof,
+                            "the file ends within a block",
+                        ));
                     }
                     self.left -= count as u64;
                     return Ok(count);
@@ -357,7 +360,9 @@ mod tests {
                         None => continue,
                     }
                 }
-                Blocks::new(reader, &header, position, Some(end)).read_to_end(&mut all).unwrap();
+                Blocks::new(reader, &header, position, Some(end))
+                    .read_to_end(&mut all)
+                    .unwrap();
             }
             assert_eq!(all, body, "{pieces} pieces");
         }

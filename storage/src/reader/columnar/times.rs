@@ -4,7 +4,10 @@ use chrono::{DateTime, Datelike};
 
 /// Midnight of a day as ISO 8601 text, as Druid shows ORC's dates; `days` count from 1970.
 pub(super) fn days_text(days: i64) -> String {
-    match days.checked_mul(86_400).and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
+    match days
+        .checked_mul(86_400)
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+    {
         // Years of more than four digits have a sign in chrono, and none in Druid.
         Some(day) if day.year() > 9_999 => {
             format!("{}-{:02}-{:02}T00:00:00.000Z", day.year(), day.month(), day.day())

@@ -60,9 +60,12 @@ impl Values<'_> {
             DataType::BinaryView => self.bytes(array.as_binary_view().value(row)),
             DataType::FixedSizeBinary(_) => self.bytes(array.as_fixed_size_binary().value(row)),
             DataType::Date32 => self.date(i64::from(array.as_primitive::<Date32Type>().value(row))),
-            DataType::Date64 => {
-                self.date(array.as_primitive::<Date64Type>().value(row).div_euclid(86_400_000))
-            }
+            DataType::Date64 => self.date(
+                array
+                    .as_primitive::<Date64Type>()
+                    .value(row)
+                    .div_euclid(86_400_000),
+            ),
             DataType::List(_) => self.all(array.as_list::<i32>().value(row).as_ref())?.into(),
             DataType::LargeList(_) => self.all(array.as_list::<i64>().value(row).as_ref())?.into(),
             DataType::FixedSizeList(..) => self.all(array.as_fixed_size_list().value(row).as_ref())?.into(),
@@ -98,7 +101,9 @@ impl Values<'_> {
         };
         let value = self.value(union.value(row).as_ref(), 0)?;
         let of_value = members.iter().find(|(known, _)| *known == id);
-        let name = of_value.map(|(_, member)| member.name().as_str()).unwrap_or_default();
+        let name = of_value
+            .map(|(_, member)| member.name().as_str())
+            .unwrap_or_default();
         if value.is_null() {
             return Ok(Value::Null);
         }
@@ -108,10 +113,11 @@ impl Values<'_> {
 
     fn object(&self, array: &StructArray, row: usize) -> Result<Value, ArrowError> {
         let members = array.fields().iter().zip(array.columns());
-        let members = members.map(|(field, values)| {
-            Ok((field.name().clone(), self.field(values.as_ref(), row)?))
-        });
-        members.collect::<Result<Map<_, _>, ArrowError>>().map(Value::Object)
+        let members =
+            members.map(|(field, values)| Ok((field.name().clone(), self.field(values.as_ref(), row)?)));
+        members
+            .collect::<Result<Map<_, _>, ArrowError>>()
+            .map(Value::Object)
     }
 
     fn map(&self, entries: &StructArray) -> Result<Value, ArrowError> {
@@ -125,7 +131,9 @@ impl Values<'_> {
             };
             Ok((key, self.value(values.as_ref(), row)?))
         });
-        entries.collect::<Result<Map<_, _>, ArrowError>>().map(Value::Object)
+        entries
+            .collect::<Result<Map<_, _>, ArrowError>>()
+            .map(Value::Object)
     }
 
     fn bytes(&self, bytes: &[u8]) -> Value {
@@ -172,4 +180,3 @@ impl Columnar {
         }
     }
 }
-
