@@ -67,8 +67,59 @@ pub fn execute(client: &Client, statement: &str, context: &Value, format: Format
             .unwrap_or("the task failed");
         return Err(format!("{task_id}: {message}").into());
     }
-    print_results(&client.report(&task_id)?, format);
+    let report = client.report(&task_id)?;
+    for line in inferred(&report) {
+        logging::complain(&line);
+    }
+    print_results(&report, format);
     Ok(())
+}
+
+/// Columns that were inferred, as the clause that would have given them.
+fn inferred(report: &Value) -> Vec<String> {
+    let sources = report.get("inferredSignatures").and_then(Value::as_array);
+    let text = |value: &Value, path: &str| {
+        value
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let line = |source: &Value| {
+        let columns = source
+            .get("signature")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let columns = columns.map(|column| {
+            let name = text(column, "/name").replace('"', "\"\"");
+            format!("\"{name}\" {}", sql_type(&text(column, "/type")))
+        });
+        let columns: Vec<String> = columns.collect();
+        format!(
+            "inferred from {} files of {}: EXTEND ({})",
+            text(source, "/inputSource/type"),
+            text(source, "/inputFormat/type"),
+            columns.join(", ")
+        )
+    };
+    sources.into_iter().flatten().map(line).collect()
+}
+
+/// A native type as EXTEND takes it.
+fn sql_type(native: &str) -> String {
+    match native {
+        "STRING" => "VARCHAR".to_owned(),
+        "LONG" => "BIGINT".to_owned(),
+        "COMPLEX<json>" => "TYPE('COMPLEX<json>')".to_owned(),
+        native => match native
+            .strip_prefix("ARRAY<")
+            .and_then(|rest| rest.strip_suffix('>'))
+        {
+            Some(element) => format!("{} ARRAY", sql_type(element)),
+            None => native.to_owned(),
+        },
+    }
 }
 
 fn print_results(report: &Value, format: Format) {

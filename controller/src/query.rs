@@ -106,7 +106,7 @@ impl<'a> Query<'a> {
             encoded: None,
             ticket_key: prepared.ticket_key,
             kernel: prepared.kernel,
-            state: QueryState::new(started),
+            state: QueryState::new(started).inferring(prepared.inferred),
             target,
             export,
             exported: None,

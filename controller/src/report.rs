@@ -84,6 +84,7 @@ pub fn report(state: &QueryState, kernel: &ControllerKernel, now: Millis, ending
             .flatten(),
         segment_load: state.segment_load,
         pages: state.pages.clone(),
+        inferred_signatures: state.inferred.clone(),
         ..base
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sarsen_kernel::counters::CounterSnapshot;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Attempt, Incarnation, Millis, StageNumber, WorkOrderId, WorkerNumber};
+use sarsen_kernel::query::InputDescriptor;
 use sarsen_kernel::report::{ResultPage, SegmentLoadReport};
 use sarsen_proto::v1;
 use sarsen_storage::export::StagedFile;
@@ -42,6 +43,8 @@ pub struct QueryState {
     pub segment_load: Option<SegmentLoadReport>,
     /// Of durable results.
     pub pages: Vec<ResultPage>,
+    /// EXTERNs whose columns were inferred.
+    pub inferred: Vec<InputDescriptor>,
 }
 
 impl QueryState {
@@ -50,6 +53,11 @@ impl QueryState {
             started,
             ..Self::default()
         }
+    }
+
+    /// The same with EXTERNs whose columns were inferred.
+    pub fn inferring(self, inferred: Vec<InputDescriptor>) -> Self {
+        QueryState { inferred, ..self }
     }
 
     /// A worker number is looked for a process.

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sarsen_kernel::controller::ControllerKernel;
 use sarsen_kernel::fault::{Fault, FaultReport};
 use sarsen_kernel::ids::{Epoch, Millis};
+use sarsen_kernel::query::InputDescriptor;
 use sarsen_kernel::report::{QueryReport, ReportStatus};
 use sarsen_observe::TaskLog;
-use sarsen_planner::Planned;
+use sarsen_planner::{InferredSignature, Planned};
 use sarsen_proto::membership::overlord;
 use sarsen_proto::transport::{Network, retry};
 use sarsen_proto::{to_kernel, v1};
@@ -163,6 +164,8 @@ pub fn now() -> Millis {
 /// A query that is ready to run.
 pub struct Prepared {
     pub planned: Planned,
+    /// EXTERNs whose columns were inferred.
+    pub inferred: Vec<InputDescriptor>,
     pub kernel: ControllerKernel,
     pub assignments: Vec<v1::WorkerAssignment>,
     pub limits: QueryLimits,
@@ -360,6 +363,11 @@ async fn prepare(
     })?;
     Ok(Prepared {
         planned,
+        inferred: request
+            .inferred
+            .iter()
+            .map(InferredSignature::descriptor)
+            .collect(),
         kernel,
         assignments,
         limits: query_limits,

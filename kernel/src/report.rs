@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::counters::CounterSnapshot;
 use crate::fault::{Fault, FaultReport};
 use crate::ids::{Incarnation, Millis, QueryId, StageNumber, WorkerNumber};
-use crate::query::{ColumnDescriptor, QueryKind, StageDefinition};
+use crate::query::{ColumnDescriptor, InputDescriptor, QueryKind, StageDefinition};
 use crate::shuffle::Boundaries;
 use crate::work_order::OutputMode;
 
@@ -42,8 +42,9 @@ pub struct QueryReport {
     /// Pages of durable results, in the order of the rows.
     #[serde(default)]
     pub pages: Vec<ResultPage>,
-    /// EXTERN signatures that were found by sampling, by input.
-    pub inferred_signatures: Vec<Vec<ColumnDescriptor>>,
+    /// EXTERNs whose columns were found by sampling.
+    #[serde(default)]
+    pub inferred_signatures: Vec<InputDescriptor>,
 }
 
 impl QueryReport {

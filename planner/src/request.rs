@@ -1,7 +1,7 @@
 //! What planning is asked and what it answers.
 
 use sarsen_kernel::ids::StageNumber;
-use sarsen_kernel::query::{ColumnDescriptor, QueryDefinition};
+use sarsen_kernel::query::{ColumnDescriptor, InputDescriptor, QueryDefinition};
 use sarsen_storage::format::InputFormat;
 use sarsen_storage::signature::Signature;
 use sarsen_storage::source::InputSource;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::native::NativePlan;
 use crate::tables::ScanTarget;
+use crate::types::signature_descriptors;
 
 /// A table as the catalogue knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,17 @@ pub struct InferredSignature {
     pub source: InputSource,
     pub format: InputFormat,
     pub signature: Signature,
+}
+
+impl InferredSignature {
+    /// For the report.
+    pub fn descriptor(&self) -> InputDescriptor {
+        InputDescriptor::External {
+            source_json: self.source.to_redacted_json(),
+            format_json: self.format.to_json(),
+            signature: signature_descriptors(&self.signature),
+        }
+    }
 }
 
 /// Everything that a plan depends on: the same request gives the same plan on any machine at any time.

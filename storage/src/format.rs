@@ -3,6 +3,7 @@
 mod avro;
 mod columnar;
 mod delimited;
+mod features;
 mod flatten;
 
 use std::str::FromStr;
@@ -15,6 +16,7 @@ pub(crate) use avro::plain_schema;
 pub use avro::{Avro, Unions};
 pub use columnar::{Columnar, Typed};
 pub use delimited::{Delimited, ListDelimiter, RegexFormat};
+pub use features::Features;
 pub use flatten::{Flatten, Path};
 
 /// An input format with the user's own JSON, which reports echo.
@@ -35,7 +37,7 @@ impl PartialEq for InputFormat {
 #[derive(Debug, Clone)]
 pub enum FormatKind {
     /// Objects, one a line or simply one after another.
-    Json(Flatten),
+    Json(Json),
     Delimited(Delimited),
     /// Lines that a regular expression takes apart.
     Regex(Box<RegexFormat>),
@@ -45,6 +47,13 @@ pub enum FormatKind {
     Orc(Columnar),
     /// Avro object container files.
     Avro(Box<Avro>),
+}
+
+/// Options of JSON.
+#[derive(Debug, Clone)]
+pub struct Json {
+    pub flatten: Flatten,
+    pub features: Features,
 }
 
 const KNOWN: &str = "avro_ocf, csv, json, lines, orc, parquet, regex, tsv";
@@ -68,7 +77,10 @@ impl FromStr for InputFormat {
         let json: Value =
             serde_json::from_str(text).map_err(|error| StorageError::Spec(error.to_string()))?;
         let kind = match json.get("type").and_then(Value::as_str) {
-            Some("json") => FormatKind::Json(Flatten::parse(&json)?),
+            Some("json") => FormatKind::Json(Json {
+                flatten: Flatten::parse(&json)?,
+                features: Features::parse(&json)?,
+            }),
             Some("parquet") => FormatKind::Parquet(Columnar::parse(&json, Typed::Parquet)?),
             Some("orc") => FormatKind::Orc(Columnar::parse(&json, Typed::Orc)?),
             Some("avro_ocf") => FormatKind::Avro(Box::new(Avro::parse(&json)?)),

@@ -275,7 +275,7 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
 
 fn read_file(request: &ReadRequest, runtime: &Handle, output: &Output) -> Result<(), Stop> {
     match &request.format.kind {
-        FormatKind::Json(flatten) => json::read(request, flatten, runtime, output),
+        FormatKind::Json(json) => json::read(request, json, runtime, output),
         FormatKind::Delimited(delimited) => delimited::read(request, delimited, runtime, output),
         FormatKind::Regex(regex) => lines::read_regex(request, regex, runtime, output),
         FormatKind::Lines => lines::read(request, runtime, output),

@@ -90,6 +90,11 @@ fn body(task_id: &str, query: &QueryReport, report: &v1::Report) -> Result<Value
         })
         .collect();
     payload.insert("counters".to_owned(), Value::Object(by_stage));
+    // Druid has no such: there every EXTERN gives its columns.
+    if !query.inferred_signatures.is_empty() {
+        let inferred = query.inferred_signatures.iter().map(stages::data_source);
+        payload.insert("inferredSignatures".to_owned(), inferred.collect());
+    }
     let mut body = Map::new();
     body.insert(
         "multiStageQuery".to_owned(),

@@ -45,8 +45,10 @@ pub(super) fn read(
             continue;
         }
         builder.begin_row();
-        for (field, target) in records.fields().zip(&targets) {
-            if let (Some(column), false) = (target, field.is_empty()) {
+        for (position, (field, target)) in records.fields().zip(&targets).enumerate() {
+            // Nothing between delimiters is null, an empty text in quotes is one.
+            let is_null = field.is_empty() && !records.is_in_quotes(position);
+            if let (Some(column), false) = (target, is_null) {
                 let text = String::from_utf8_lossy(field);
                 let cell = builder.field(&text, &format.list_delimiter, format.try_parse_numbers);
                 builder.set(*column, cell);
@@ -96,6 +98,10 @@ struct Records {
     text_length: usize,
     ends: Vec<usize>,
     count: usize,
+    /// The current record as it lies in the file, where it has quotes or came in pieces.
+    raw: Vec<u8>,
+    /// Its fields in quotes, where any may be empty.
+    in_quotes: Vec<usize>,
 }
 
 enum Parser {
@@ -118,6 +124,8 @@ impl Records {
             text_length: 0,
             ends: vec![0; 64],
             count: 0,
+            raw: Vec::new(),
+            in_quotes: Vec::new(),
         }
     }
 
@@ -147,6 +155,7 @@ impl Records {
         let Parser::Quoted(parser) = &mut self.parser else {
             return Ok(false);
         };
+        self.raw.clear();
         let mut ended = false;
         loop {
             if self.window.available().is_empty() && !ended {
@@ -157,6 +166,11 @@ impl Records {
                 self.text.get_mut(self.text_length..).unwrap_or_default(),
                 self.ends.get_mut(self.count..).unwrap_or_default(),
             );
+            let consumed = self.window.available().get(..read).unwrap_or_default();
+            let is_whole = matches!(result, ReadRecordResult::Record | ReadRecordResult::End);
+            if !is_whole || !self.raw.is_empty() || memchr::memchr(b'"', consumed).is_some() {
+                self.raw.extend_from_slice(consumed);
+            }
             self.window.take(read);
             self.text_length += written;
             self.count += ends;
@@ -164,7 +178,10 @@ impl Records {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
-                ReadRecordResult::Record => return Ok(true),
+                ReadRecordResult::Record => {
+                    self.find_quotes();
+                    return Ok(true);
+                }
                 ReadRecordResult::End => return Ok(false),
             }
         }
@@ -202,7 +219,35 @@ impl Records {
         })
     }
 
+    /// Whether a field of a quoted format stands in quotes, as far as the record has empty ones.
+    fn is_in_quotes(&self, position: usize) -> bool {
+        self.in_quotes.binary_search(&position).is_ok()
+    }
+
+    /// Notes which fields of the record stand in quotes.
+    fn find_quotes(&mut self) {
+        self.in_quotes.clear();
+        if memchr::memmem::find(&self.raw, b"\"\"").is_none() {
+            return;
+        }
+        let (mut field, mut is_inside, mut begins) = (0, false, true);
+        for byte in &self.raw {
+            match byte {
+                b'"' if begins => {
+                    self.in_quotes.push(field);
+                    is_inside = true;
+                }
+                // Of a pair within quotes the second one opens them again.
+                b'"' if self.in_quotes.last() == Some(&field) => is_inside = !is_inside,
+                b',' if !is_inside => field += 1,
+                _ => {}
+            }
+            let is_line_end = matches!(byte, b'\n' | b'\r');
+            begins = !is_inside && (*byte == b',' || (begins && field == 0 && is_line_end));
+        }
+    }
+
     fn is_blank(&self) -> bool {
-        self.count <= 1 && self.text_length == 0
+        self.count <= 1 && self.text_length == 0 && !self.is_in_quotes(0)
     }
 }

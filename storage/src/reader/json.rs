@@ -1,5 +1,7 @@
 //! JSON objects, one a line, or spread over lines, or several on one.
 
+mod lenient;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -12,11 +14,11 @@ use super::bytes_source::Window;
 use super::columns::{Cell, Columns};
 use super::{Output, ReadRequest, Stop};
 use crate::StorageError;
-use crate::format::{Flatten, Path};
+use crate::format::{Features, Json, Path};
 
 pub(super) fn read(
     request: &ReadRequest,
-    flatten: &Flatten,
+    format: &Json,
     runtime: &Handle,
     output: &Output,
 ) -> Result<(), Stop> {
@@ -31,11 +33,13 @@ pub(super) fn read(
         columns: Columns::new(&columns, request.batch_rows),
         positions,
         keys: Vec::new(),
-        paths: match flatten.is_empty() {
+        features: &format.features,
+        strict: Vec::new(),
+        paths: match format.flatten.is_empty() {
             true => Vec::new(),
             false => names
                 .iter()
-                .map(|name| (name.as_str(), flatten.path(name)))
+                .map(|name| (name.as_str(), format.flatten.path(name)))
                 .collect(),
         },
     };
@@ -104,11 +108,28 @@ struct Rows<'a> {
     keys: Vec<(String, Option<usize>)>,
     /// Where each column is, for a format that looks into nested values; empty for any other.
     paths: Vec<(&'a str, Option<&'a Path>)>,
+    features: &'a Features,
+    /// A text without what the features allow.
+    strict: Vec<u8>,
 }
 
 impl Rows<'_> {
     /// Adds the objects of a text.
     fn parse(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
+        if self.features.is_plain() {
+            return self.parse_strict(text);
+        }
+        let mut strict = std::mem::take(&mut self.strict);
+        strict.clear();
+        let parsed = match lenient::strict(text, self.features, &mut strict) {
+            Ok(()) => self.parse_strict(&strict),
+            Err(reason) => Err(serde::de::Error::custom(reason)),
+        };
+        self.strict = strict;
+        parsed
+    }
+
+    fn parse_strict(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }

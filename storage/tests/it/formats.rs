@@ -84,6 +84,44 @@ fn csv_is_read() {
     );
 }
 
+/// Nothing between delimiters is null; an empty text in quotes is one.
+#[test]
+fn empty_fields_in_quotes_are_texts() {
+    check(
+        r#"{"type":"csv","columns":["a","b","c"]}"#,
+        "a:string b:string c:string",
+        &[
+            (",\"\",x\n\"\",,\"\"\n", &["~||x", "|~|"]),
+            (
+                "\"\"\"\",\"q\"\",\"\"\",\r\n\"\",\"\",\n",
+                &["\"|q\",\"|~", "||~"],
+            ),
+            ("\"a\nb\",\"\",\n", &["a\nb||~"]),
+            ("\"\"\n", &["|~|~"]),
+        ],
+    );
+    check(
+        r#"{"type":"csv","findColumnsFromHeader":true}"#,
+        "a:string b:long",
+        &[("a,b\r\n\"\",\"\"\r\n,1\r\n", &["|~", "~|1"])],
+    );
+}
+
+#[test]
+fn json_with_features_is_read() {
+    check(
+        r#"{"type":"json","featureSpec":{"ALLOW_SINGLE_QUOTES":true,"ALLOW_UNQUOTED_FIELD_NAMES":true,
+            "ALLOW_COMMENTS":true,"ALLOW_NON_NUMERIC_NUMBERS":true,"ALLOW_TRAILING_COMMA":true}}"#,
+        "s:string d:double t:array<long>",
+        &[(
+            "{s:'it',d:NaN,t:[1,2,],} // one\n// none\n{\"s\":\"x\",\"d\":-Infinity}\n",
+            &["it|NaN|[1, 2]", "x|-inf|~"],
+        )],
+    );
+    let plain = Reading::inline("{'s':1}\n", JSON, "s:string");
+    assert!(plain.error().contains("(max = 1)"));
+}
+
 #[test]
 fn delimited_files_have_lists_numbers_and_any_delimiter() {
     check(
