@@ -8,6 +8,7 @@
 //! Deliberately absent: reading anything from outside. A [`PlanRequest`] holds all that a plan depends on.
 
 mod analyze;
+mod append;
 mod check;
 mod depth;
 mod derived;

@@ -33,7 +33,9 @@ use crate::stages::{Cut, CutOptions, StageBuilder, build_right_sides, mix};
 use crate::statement::{Body, Export, Ingest, Overwrite, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
-use crate::{check, export, ingest, metadata, native, parameters, rewrite, session, sql_types, statement};
+use crate::{
+    append, check, export, ingest, metadata, native, parameters, rewrite, session, sql_types, statement,
+};
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
 /// decided when the query runs.
@@ -107,6 +109,7 @@ pub fn references(sql: &str) -> Result<References, PlanError> {
     let named = table_references(statement.query())?;
     let (system, tables): (Vec<_>, Vec<_>) = named.into_iter().partition(is_system_table);
     let mut datasources: BTreeSet<String> = tables.iter().map(|table| table.table().to_owned()).collect();
+    datasources.extend(append::tables(statement.query())?);
     if let Body::Ingest(ingest) = &statement.body {
         datasources.insert(ingest::target_name(ingest)?);
     }
@@ -195,6 +198,7 @@ impl<'a> Planner<'a> {
 
         let mut query = statement.query().clone();
         parameters::bind(&mut query, &request.parameters)?;
+        append::write_out(&mut query, &request.tables)?;
         rewrite::rewrite(&mut query, clock(request, &settings));
         // The columns of a table have the names that were written, or there is an error.
         if !matches!(statement.body, Body::Ingest(_)) {

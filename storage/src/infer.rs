@@ -68,6 +68,9 @@ pub async fn infer(
             source.description()
         )));
     }
+    for field in source.system_fields() {
+        found.add(field.name(), Shape::Text);
+    }
     let columns = found
         .0
         .into_iter()

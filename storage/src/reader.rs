@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions, StringViewArray};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::runtime::Handle;
@@ -77,6 +78,16 @@ impl ReadRequest {
         }
     }
 
+    /// Columns that the source gives and not the file, with their value.
+    fn constants(&self) -> Vec<(usize, Option<String>)> {
+        let columns = self.columns();
+        let fields = self.source.system_fields().iter().filter_map(|field| {
+            let column = columns.iter().position(|(name, _)| name == field.name())?;
+            Some((column, field.value(&self.source, &self.split.location)))
+        });
+        fields.collect()
+    }
+
     /// File name for messages; that of an archive is followed by `!/` and the name within.
     fn file(&self) -> String {
         let file = match self.split.location.as_str() {
@@ -100,7 +111,7 @@ impl ReadRequest {
     /// The file as Druid's warnings name it: with its scheme.
     fn path(&self) -> String {
         match &self.source {
-            InputSource::Local(_) => format!("file:{}", self.file()),
+            InputSource::Local(..) => format!("file:{}", self.file()),
             _ => self.file(),
         }
     }
@@ -216,6 +227,7 @@ pub fn read_split(request: ReadRequest) -> BoxStream<'static, Result<RecordBatch
         let output = Output {
             sender,
             counters: Arc::clone(&request.counters),
+            constants: request.constants(),
         };
         let begins_file = request.split.begins_file();
         match read(request, &runtime, &output) {
@@ -325,7 +337,7 @@ const SAMPLED_ENTRIES: usize = 8;
 /// How a request's file is compressed: by its first bytes where it can be read from any place, which is cheap for local files
 /// and needed for files in ranges, else by its name.
 fn compression(request: &ReadRequest, runtime: &Handle) -> Result<Option<Compression>, StorageError> {
-    let is_local = matches!(request.source, InputSource::Local(_));
+    let is_local = matches!(request.source, InputSource::Local(..));
     let named = Compression::of_name(&request.split.location);
     if !is_local && request.split.range.is_none() {
         return Ok(named);
@@ -361,6 +373,8 @@ fn causes(error: &dyn std::error::Error) -> String {
 struct Output {
     sender: mpsc::Sender<Result<RecordBatch, StorageError>>,
     counters: Arc<ReadCounters>,
+    /// Columns whose value is the same in all rows of a file.
+    constants: Vec<(usize, Option<String>)>,
 }
 
 /// Why a reader stops early.
@@ -379,7 +393,24 @@ impl From<StorageError> for Stop {
 impl Output {
     fn send(&self, batch: RecordBatch) -> Result<(), Stop> {
         self.counters.add_rows(batch.num_rows());
+        let batch = self.with_constants(batch)?;
         self.sender.blocking_send(Ok(batch)).map_err(|_| Stop::Gone)
+    }
+
+    fn with_constants(&self, batch: RecordBatch) -> Result<RecordBatch, StorageError> {
+        if self.constants.is_empty() {
+            return Ok(batch);
+        }
+        let failed = |error: ArrowError| StorageError::Spec(error.to_string());
+        let (schema, mut columns, rows) = batch.into_parts();
+        for (column, value) in &self.constants {
+            if let (Some(slot), Some(field)) = (columns.get_mut(*column), schema.fields().get(*column)) {
+                let texts: StringViewArray = std::iter::repeat_n(value.as_deref(), rows).collect();
+                *slot = arrow::compute::cast(&texts, field.data_type()).map_err(failed)?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(schema, columns, &options).map_err(failed)
     }
 
     /// Sends the rows that were gathered once they are a whole batch.

@@ -7,6 +7,7 @@ mod object_body;
 mod objects;
 mod open;
 mod splits;
+mod system_fields;
 
 use std::str::FromStr;
 
@@ -22,11 +23,12 @@ pub use access::{Lookup, Rules, SourceContext, shown_url};
 pub use objects::{Named, ObjectSource};
 pub use open::{ObjectFile, Opened, open};
 pub use splits::{InputFile, InputSplit, SplitGroup, Splitter, split_files};
+pub use system_fields::SystemField;
 
 /// An input source.
 #[derive(Clone, PartialEq)]
 pub enum InputSource {
-    Local(LocalSource),
+    Local(LocalSource, Vec<SystemField>),
     Http(HttpSource),
     Inline { data: String },
     Objects(Box<ObjectSource>),
@@ -45,6 +47,7 @@ pub struct HttpSource {
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub headers: Vec<(String, String)>,
+    pub system_fields: Vec<SystemField>,
     /// As the user wrote it.
     json: Value,
 }
@@ -94,8 +97,9 @@ impl FromStr for InputSource {
 
 fn local(json: &Value) -> Result<InputSource, StorageError> {
     let files = strings(json, "files");
+    let system_fields = SystemField::parse(json)?;
     if !files.is_empty() {
-        return Ok(InputSource::Local(LocalSource::Files(files)));
+        return Ok(InputSource::Local(LocalSource::Files(files), system_fields));
     }
     match json.get("baseDir").and_then(Value::as_str) {
         Some(base_dir) => {
@@ -104,10 +108,11 @@ fn local(json: &Value) -> Result<InputSource, StorageError> {
                 .and_then(Value::as_str)
                 .unwrap_or("*")
                 .to_owned();
-            Ok(InputSource::Local(LocalSource::Folder {
+            let folder = LocalSource::Folder {
                 base_dir: base_dir.to_owned(),
                 filter,
-            }))
+            };
+            Ok(InputSource::Local(folder, system_fields))
         }
         None => Err(StorageError::Spec(
             "a local source needs [files], or [baseDir] with a [filter]".to_owned(),
@@ -152,6 +157,7 @@ fn http(json: Value) -> Result<InputSource, StorageError> {
         username,
         password,
         headers,
+        system_fields: SystemField::parse(&json)?,
         json,
     }))
 }
@@ -173,7 +179,7 @@ impl InputSource {
     /// Its `type` in Druid's JSON.
     pub fn type_name(&self) -> &'static str {
         match self {
-            InputSource::Local(_) => "local",
+            InputSource::Local(..) => "local",
             InputSource::Http(_) => "http",
             InputSource::Inline { .. } => "inline",
             InputSource::Objects(objects) => objects.type_name(),
@@ -184,11 +190,11 @@ impl InputSource {
     pub fn description(&self) -> String {
         let null = || "null".to_owned();
         match self {
-            InputSource::Local(LocalSource::Files(files)) => format!(
+            InputSource::Local(LocalSource::Files(files), _) => format!(
                 "LocalInputSource{{baseDir=\"null\", filter=null, files=[{}]}}",
                 files.join(", ")
             ),
-            InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
+            InputSource::Local(LocalSource::Folder { base_dir, filter }, _) => {
                 format!("LocalInputSource{{baseDir=\"{base_dir}\", filter={filter}, files=[]}}")
             }
             InputSource::Inline { data } => {
@@ -213,11 +219,32 @@ impl InputSource {
         }
     }
 
+    /// Fields that its rows have beside those of its files.
+    pub fn system_fields(&self) -> &[SystemField] {
+        match self {
+            InputSource::Local(_, fields) => fields,
+            InputSource::Http(http) => &http.system_fields,
+            InputSource::Objects(objects) => &objects.system_fields,
+            InputSource::Inline { .. } => &[],
+        }
+    }
+
     /// Druid's JSON for users to see.
     pub fn to_redacted_json(&self) -> String {
+        let mut json = self.redacted();
+        if let (InputSource::Local(..) | InputSource::Http(_), [_, ..], Some(members)) =
+            (self, self.system_fields(), json.as_object_mut())
+        {
+            let names = self.system_fields().iter().map(|field| field.name());
+            members.insert("systemFields".to_owned(), names.collect::<Vec<_>>().into());
+        }
+        json.to_string()
+    }
+
+    fn redacted(&self) -> Value {
         match self {
-            InputSource::Local(LocalSource::Files(files)) => json!({ "type": "local", "files": files }),
-            InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
+            InputSource::Local(LocalSource::Files(files), _) => json!({ "type": "local", "files": files }),
+            InputSource::Local(LocalSource::Folder { base_dir, filter }, _) => {
                 json!({ "type": "local", "baseDir": base_dir, "filter": filter })
             }
             InputSource::Inline { data } => json!({ "type": "inline", "data": data }),
@@ -241,7 +268,6 @@ impl InputSource {
                 Value::Object(shown)
             }
         }
-        .to_string()
     }
 }
 

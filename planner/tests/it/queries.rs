@@ -75,6 +75,14 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT u.name, COUNT(*) FROM events e JOIN users u ON e.n = u.id JOIN users v ON e.n = v.id GROUP BY 1",
     ),
     query(
+        "append",
+        "SELECT country, name, n FROM TABLE(APPEND('events', 'users')) WHERE n > 1",
+    ),
+    query(
+        "append-alias",
+        "SELECT a.tags, a.n FROM TABLE(APPEND('posts', 'events')) AS a",
+    ),
+    query(
         "union-of-groups",
         "SELECT country, COUNT(*) FROM (SELECT DISTINCT country FROM events UNION ALL SELECT DISTINCT country FROM users) GROUP BY 1",
     ),

@@ -35,11 +35,11 @@ impl InputSource {
                 });
                 futures::stream::iter(files).boxed()
             }
-            InputSource::Local(LocalSource::Files(files)) => {
+            InputSource::Local(LocalSource::Files(files), _) => {
                 let files = files.iter().map(|file| local_file(&context.check_path(file)?));
                 futures::stream::iter(files.filter(holds_bytes)).boxed()
             }
-            InputSource::Local(LocalSource::Folder { base_dir, filter }) => {
+            InputSource::Local(LocalSource::Folder { base_dir, filter }, _) => {
                 match folder(base_dir, filter, context) {
                     Ok(files) => files,
                     Err(error) => once(Err(error)),

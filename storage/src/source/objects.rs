@@ -6,7 +6,7 @@ use sarsen_object::{Access, AzureAccess, Bucket, Keys, Location, StoreKind};
 use serde_json::{Map, Value, json};
 
 use super::glob::KeyGlob;
-use super::{SourceContext, strings};
+use super::{SourceContext, SystemField, strings};
 use crate::StorageError;
 
 /// `s3`, `google`, `azureStorage` or `azure`.
@@ -16,6 +16,7 @@ pub struct ObjectSource {
     pub named: Named,
     pub glob: Option<KeyGlob>,
     secrets: Secrets,
+    pub system_fields: Vec<SystemField>,
     /// As the user wrote it.
     json: Value,
 }
@@ -105,18 +106,12 @@ impl ObjectSource {
         if json.get("proxyConfig").is_some_and(|proxy| !proxy.is_null()) {
             return Err(StorageError::Spec("[proxyConfig] is not supported".to_owned()));
         }
-        if json
-            .get("systemFields")
-            .and_then(Value::as_array)
-            .is_some_and(|fields| !fields.is_empty())
-        {
-            return Err(StorageError::Spec("[systemFields] are not supported".to_owned()));
-        }
         Ok(ObjectSource {
             kind,
             named: named(kind, &json)?,
             glob,
             secrets: secrets(&json)?,
+            system_fields: SystemField::parse(&json)?,
             json,
         })
     }

@@ -55,7 +55,7 @@ pub fn open(
 ) -> Result<Opened, StorageError> {
     match source {
         InputSource::Inline { data } => Ok(Opened::Stream(Box::new(Cursor::new(data.clone().into_bytes())))),
-        InputSource::Local(_) => {
+        InputSource::Local(..) => {
             let mut file = context.open_file(location)?;
             file.seek(SeekFrom::Start(start))
                 .map_err(|error| StorageError::file(location, error))?;

@@ -108,6 +108,32 @@ fn empty_fields_in_quotes_are_texts() {
 }
 
 #[test]
+fn system_fields_say_where_rows_are_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.json");
+    std::fs::write(&path, "{\"a\":1,\"__file_path\":\"own\"}\n{\"a\":2}\n").unwrap();
+    let shown = path.display();
+    let source = |fields: &str| format!(r#"{{"type":"local","files":["{shown}"],"systemFields":{fields}}}"#);
+    let columns = "a:long __file_uri:string __file_path:string __file_bucket:string";
+    assert_eq!(
+        Reading::new(
+            &source(r#"["__file_uri","__file_path","__file_bucket"]"#),
+            JSON,
+            columns
+        )
+        .rows(),
+        [
+            format!("1|file:{shown}|{shown}|~"),
+            format!("2|file:{shown}|{shown}|~")
+        ]
+    );
+    assert_eq!(
+        Reading::new(&source("[]"), JSON, columns).rows(),
+        ["1|~|own|~", "2|~|~|~"]
+    );
+}
+
+#[test]
 fn json_with_features_is_read() {
     check(
         r#"{"type":"json","featureSpec":{"ALLOW_SINGLE_QUOTES":true,"ALLOW_UNQUOTED_FIELD_NAMES":true,

@@ -67,7 +67,7 @@ impl Reading {
             InputSource::Inline { .. } => vec![file("", None)],
             InputSource::Http(http) => http.uris.iter().map(|uri| file(uri, None)).collect(),
             InputSource::Objects(_) => unreachable!("objects are listed and read in objects.rs"),
-            InputSource::Local(_) => {
+            InputSource::Local(..) => {
                 let paths = spec["files"]
                     .as_array()
                     .unwrap()
