@@ -31,6 +31,7 @@ async fn fill(store: &Store, place: &Place) {
     let open = add_task(store, "open", 3).await;
     allocate(store, &open, AllocationMode::Append, day(1), 2).await;
     store.put_checkpoint(&open, 1, &[0, 255, 16]).await.unwrap();
+    assert_eq!(store.checkpoint(&open).await.unwrap(), [0, 255, 16]);
     let user = Change::CreateUser("ann".to_owned());
     store.change_security(|state| apply(state, user)).await.unwrap();
     let rules = v1::PutConfigsRequest {

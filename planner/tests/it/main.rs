@@ -8,6 +8,7 @@
 )]
 
 mod grammar;
+mod inferred;
 mod mistakes;
 mod native;
 mod own;

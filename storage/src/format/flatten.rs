@@ -1,6 +1,12 @@
 //! `flattenSpec`: columns that are found within nested values (Druid: ingestion/data-formats.md#flattenspec).
 
+mod filter;
+mod function;
+
 use serde_json::Value;
+
+use self::filter::Filter;
+use self::function::Function;
 
 use crate::StorageError;
 use crate::spec::{strings, text};
@@ -66,7 +72,7 @@ fn parse_field(field: &Value) -> Result<(String, Path), StorageError> {
                 && expr
                     .chars()
                     .all(|letter| letter.is_alphanumeric() || "._[]\"".contains(letter));
-            path.ok().filter(|path| is_mere && path.is_definite).ok_or_else(|| {
+            path.ok().filter(|path| is_mere && path.is_definite && path.function.is_none()).ok_or_else(|| {
                 StorageError::Spec(format!(
                     "flattenSpec: field [{name}] of type jq: only paths such as .a.b[0] are supported, found [{expr}]"
                 ))
@@ -81,12 +87,14 @@ fn parse_field(field: &Value) -> Result<(String, Path), StorageError> {
     Ok((name.to_owned(), path))
 }
 
-/// A way into a nested value: JSONPath without filters and functions.
+/// A way into a nested value: JSONPath.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     steps: Vec<Step>,
     /// Whether it leads to one value at most; otherwise it gives a list.
     is_definite: bool,
+    /// What becomes of the values that are found.
+    function: Option<Function>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +108,8 @@ enum Step {
     Any,
     /// The value itself and all that it holds.
     Descendants,
+    /// Elements of which something holds; an object is such an element itself.
+    Matching(Filter),
 }
 
 impl Path {
@@ -110,6 +120,7 @@ impl Path {
                 .map(|key| Step::Keys(vec![key.to_owned()]))
                 .collect(),
             is_definite: true,
+            function: None,
         }
     }
 
@@ -125,6 +136,7 @@ impl Path {
             return Path::parse(&format!("$.{path}"));
         }
         let mut steps = Vec::new();
+        let mut function = None;
         while let Some(first) = rest.chars().next() {
             match first {
                 '.' => {
@@ -143,7 +155,12 @@ impl Path {
                         "" => return Err(bad("has a step without a name")),
                         "*" => Step::Any,
                         key if key.ends_with(')') => {
-                            return Err(bad("has a function, which this engine has not"));
+                            let known = key.strip_suffix("()").and_then(Function::named);
+                            function = known.filter(|_| rest.is_empty());
+                            match function {
+                                Some(_) => break,
+                                None => return Err(bad("has a function that this engine has not")),
+                            }
                         }
                         key => Step::Keys(vec![key.to_owned()]),
                     });
@@ -162,9 +179,13 @@ impl Path {
         let is_definite = steps.iter().all(|step| match step {
             Step::Keys(keys) => keys.len() == 1,
             Step::Indices(indices) => indices.len() == 1,
-            Step::Slice(..) | Step::Any | Step::Descendants => false,
+            Step::Slice(..) | Step::Any | Step::Descendants | Step::Matching(_) => false,
         });
-        Ok(Path { steps, is_definite })
+        Ok(Path {
+            steps,
+            is_definite,
+            function,
+        })
     }
 
     /// The field of the row that it begins with, where it is one; `None` when it may need any of them.
@@ -184,10 +205,21 @@ impl Path {
         for step in &self.steps {
             found = found.into_iter().flat_map(|value| step.take(value)).collect();
         }
-        if self.is_definite {
-            return found.first().map(|value| (*value).clone());
+        match (self.is_definite, self.function) {
+            (true, None) => found.first().map(|value| (*value).clone()),
+            (true, Some(function)) => found.first().and_then(|value| function.apply(value)),
+            (false, None) => Some(Value::Array(found.into_iter().cloned().collect())),
+            (false, Some(function)) => function.apply(&Value::Array(found.into_iter().cloned().collect())),
         }
-        Some(Value::Array(found.into_iter().cloned().collect()))
+    }
+
+    /// Whether it leads to anything.
+    fn exists(&self, value: &Value) -> bool {
+        match self.find(value) {
+            None => false,
+            Some(Value::Array(found)) if !self.is_definite => !found.is_empty(),
+            Some(_) => true,
+        }
     }
 }
 
@@ -217,6 +249,11 @@ impl Step {
                 Value::Object(members) => members.values().collect(),
                 _ => Vec::new(),
             },
+            Step::Matching(filter) => match value {
+                Value::Array(elements) => elements.iter().filter(|element| filter.holds(element)).collect(),
+                Value::Object(_) if filter.holds(value) => vec![value],
+                _ => Vec::new(),
+            },
             Step::Descendants => {
                 let mut all = vec![value];
                 let mut next = 0;
@@ -238,12 +275,15 @@ fn place(index: i64, length: usize) -> Option<usize> {
     length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)
 }
 
-/// Where the bracket at the front closes, quotes aside.
+/// Where the bracket at the front closes, quotes and brackets within aside.
 fn closing(text: &str) -> Option<usize> {
     let mut quote: Option<char> = None;
+    let mut depth = 0;
     for (position, letter) in text.char_indices() {
         match (quote, letter) {
-            (None, ']') => return Some(position),
+            (None, '[') => depth += 1,
+            (None, ']') if depth == 1 => return Some(position),
+            (None, ']') => depth -= 1,
             (None, '\'' | '"') => quote = Some(letter),
             (Some(open), letter) if open == letter => quote = None,
             _ => {}
@@ -255,6 +295,10 @@ fn closing(text: &str) -> Option<usize> {
 fn bracket(inside: &str) -> Option<Step> {
     if inside == "*" {
         return Some(Step::Any);
+    }
+    if let Some(condition) = inside.strip_prefix('?') {
+        let condition = condition.trim().strip_prefix('(')?.strip_suffix(')')?;
+        return Filter::parse(condition).map(Step::Matching);
     }
     if inside.starts_with(['\'', '"']) {
         let quote = inside.chars().next()?;
@@ -312,6 +356,21 @@ mod tests {
             ("$.a.b[1:3]", Some(json!([2, 3]))),
             ("$.a.b[-2:]", Some(json!([3, 4]))),
             ("$.list[*]['n','m']", Some(json!([1, 2, 3]))),
+            ("$.list[?(@.n > 1)].n", Some(json!([2]))),
+            ("$.list[?(@.n)]", Some(json!([{ "n": 1 }, { "n": 2 }]))),
+            (
+                "$.list[?(!@.n || @.n == 1)]",
+                Some(json!([{ "n": 1 }, { "m": 3 }])),
+            ),
+            ("$.list[?(@['n'] >= 1 && (@.n != 1))].n", Some(json!([2]))),
+            ("$.a[?(@.c-d == 'x')].b[0]", Some(json!([1]))),
+            ("$.a.b[?(@ < 3)]", Some(json!([1, 2]))),
+            ("$.a.b.length()", Some(json!(4))),
+            ("$.a.b.sum()", Some(json!(10.0))),
+            ("$.a.b.avg()", Some(json!(2.5))),
+            ("$.list[*].n.max()", Some(json!(2.0))),
+            ("$.a.b[?(@ > 9)].min()", None),
+            ("$.n.length()", None),
         ] {
             assert_eq!(Path::parse(path).unwrap().find(&row), found, "{path}");
         }
@@ -319,7 +378,15 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_told() {
-        for path in ["$.a[", "$.a[?(@.b > 1)]", "$.a.length()", "$.a..", "$x"] {
+        for path in [
+            "$.a[",
+            "$.a[?(@.b =~ /x/)]",
+            "$.a[?(@.b)",
+            "$.a.keys()",
+            "$.a.length().b",
+            "$.a..",
+            "$x",
+        ] {
             let error = Path::parse(path).unwrap_err().to_string();
             assert!(error.contains(&format!("[{path}]")), "{error}");
         }

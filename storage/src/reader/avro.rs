@@ -35,9 +35,8 @@ pub(super) fn read(
     };
     let written = schema_of_header(&header).map_err(|reason| request.failed_after(0, &reason))?;
     let columns = request.columns();
-    let mut builder = ReaderBuilder::new()
-        .with_batch_size(request.batch_rows)
-        .with_utf8_view(true);
+    // Not as views: the library's lose their NULLs.
+    let mut builder = ReaderBuilder::new().with_batch_size(request.batch_rows);
     let fields = match &format.schema {
         Some(schema) => {
             builder = builder.with_reader_schema(AvroSchema::new(schema.clone()));

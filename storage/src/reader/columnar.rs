@@ -123,8 +123,13 @@ fn plain(values: &ArrayRef, target: &DataType, format: &Columnar) -> Result<Arra
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             texts_of_bytes(values, format)
         }
-        of_type if of_type.is_decimal() && format.typed == Typed::Orc => {
-            cast_with_options(values, &DataType::Float64, &SAFE)
+        DataType::Decimal128(precision, _) if format.typed == Typed::Orc => {
+            // More digits than a double has are rounded once only by way of the text.
+            let exact = match *precision <= EXACT_DIGITS {
+                true => Arc::clone(values),
+                false => cast_with_options(values, &DataType::Utf8, &SAFE)?,
+            };
+            cast_with_options(&exact, &DataType::Float64, &SAFE)
         }
         DataType::Dictionary(_, of_values) => {
             let values = cast_with_options(values, of_values, &SAFE)?;
@@ -133,6 +138,9 @@ fn plain(values: &ArrayRef, target: &DataType, format: &Columnar) -> Result<Arra
         _ => Ok(numbers_of_times(values)?.unwrap_or_else(|| Arc::clone(values))),
     }
 }
+
+/// Digits of decimals that a double holds exactly before they are scaled.
+const EXACT_DIGITS: u8 = 15;
 
 /// Times as Druid counts them: moments and days in ms, times of day and durations in the file's unit. `None` for anything else.
 fn numbers_of_times(values: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {

@@ -124,6 +124,35 @@ fn batch_from(from: i64, to: i64) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
+fn avro(rows: &RecordBatch) -> Vec<u8> {
+    let mut writer = arrow_avro::writer::AvroWriter::new(Vec::new(), rows.schema().as_ref().clone()).unwrap();
+    for start in (0..rows.num_rows()).step_by(1_000) {
+        writer.write(&rows.slice(start, 1_000)).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+fn orc(rows: &RecordBatch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = orc_rust::ArrowWriterBuilder::new(&mut bytes, rows.schema())
+        .with_batch_size(1_000)
+        .with_stripe_byte_size(200_000)
+        .try_build()
+        .unwrap();
+    writer.write(rows).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn zipped(bytes: Vec<u8>) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("in/a.json", zip::write::SimpleFileOptions::default())
+        .unwrap();
+    std::io::Write::write_all(&mut zip, &bytes).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
 fn on_all(test: impl AsyncFn(&Place)) {
     let runtime = runtime();
     let _inside = runtime.enter();
@@ -353,6 +382,23 @@ fn files_of_all_formats_are_listed_and_read_in_splits() {
                 parquet.sum(place, split_bytes).await.unwrap(),
                 (44_999 * 45_000 / 2, 45_000)
             );
+        }
+        for (name, bytes, format) in [
+            ("in/avro/a.avro", avro(&rows), r#"{"type":"avro_ocf"}"#),
+            ("in/orc/a.orc", orc(&rows), r#"{"type":"orc"}"#),
+            ("in/zip/a.zip", zipped(lines(0, 45_000)), r#"{"type":"json"}"#),
+        ] {
+            put(place, name, bytes).await;
+            let folder = name.rsplit_once('/').unwrap().0;
+            let source = Source::prefix(place, &format!("{folder}/"), format);
+            for split_bytes in [u64::MAX, 300_000] {
+                let sum = source.sum(place, split_bytes).await.unwrap();
+                assert_eq!(
+                    sum,
+                    (44_999 * 45_000 / 2, 45_000),
+                    "{name} by {split_bytes} bytes"
+                );
+            }
         }
     });
 }

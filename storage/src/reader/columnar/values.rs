@@ -156,7 +156,7 @@ impl Values<'_> {
         let shown = ArrayFormatter::try_new(one.as_ref(), &FormatOptions::default())?;
         let text = shown.value(0).to_string();
         Ok(match one.data_type().is_decimal() {
-            true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            true => text.parse::<f64>().map_or(Value::String(text), Value::from),
             false => Value::String(text),
         })
     }
