@@ -79,10 +79,6 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT country, name, n FROM TABLE(APPEND('events', 'users')) WHERE n > 1",
     ),
     query(
-        "append-alias",
-        "SELECT a.tags, a.n FROM TABLE(APPEND('posts', 'events')) AS a",
-    ),
-    query(
         "union-of-groups",
         "SELECT country, COUNT(*) FROM (SELECT DISTINCT country FROM events UNION ALL SELECT DISTINCT country FROM users) GROUP BY 1",
     ),
