@@ -30,7 +30,7 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<(), Stop> {
     let failed = |error: &dyn std::error::Error| request.failed_after(0, &super::causes(error));
-    let Some((header, blocks)) = open(request, runtime).map_err(|error| failed(&error))?? else {
+    let Some((header, blocks)) = open(request, runtime)? else {
         return Ok(());
     };
     let written = schema_of_header(&header).map_err(|reason| request.failed_after(0, &reason))?;
@@ -66,45 +66,28 @@ pub(super) fn read(
 
 type Bytes = Box<dyn Read + Send>;
 
-/// The header of the file and the blocks of the range; `None` when none begins in it. An error of reading within one of
-/// opening.
-fn open(
-    request: &ReadRequest,
-    runtime: &Handle,
-) -> std::io::Result<Result<Option<(Header, Blocks<Bytes>)>, StorageError>> {
-    let whole = match bytes(request, None, runtime) {
-        Ok(whole) => whole,
-        Err(error) => return Ok(Err(error)),
-    };
+/// The header of the file and the blocks of the range; `None` when none begins in it.
+fn open(request: &ReadRequest, runtime: &Handle) -> Result<Option<(Header, Blocks<Bytes>)>, StorageError> {
+    let failed = |error: std::io::Error| request.failed_after(0, &super::causes(&error));
+    let whole = bytes(request, None, runtime)?;
     let whole = match request.split.range {
-        None => decompress(whole, &request.file())?,
+        None => decompress(whole, &request.file()).map_err(failed)?,
         Some(_) => whole,
     };
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, whole);
-    let header = Header::read(&mut reader)?;
-    let Some((start, end)) = request.split.range else {
-        let position = header.bytes;
-        return Ok(Ok(Some((
-            header.clone(),
-            Blocks::new(reader, &header, position, None),
-        ))));
-    };
+    let header = Header::read(&mut reader).map_err(failed)?;
     let mut position = header.bytes;
-    if start > 0 {
-        let range = match bytes(request, Some((start, end)), runtime) {
-            Ok(range) => range,
-            Err(error) => return Ok(Err(error)),
-        };
+    if let Some((start, end)) = request.split.range.filter(|(start, _)| *start > 0) {
+        let range = bytes(request, Some((start, end)), runtime)?;
         reader = BufReader::with_capacity(BUFFER_BYTES, range);
-        match skip_marker(&mut reader, &header.marker)? {
+        match skip_marker(&mut reader, &header.marker).map_err(failed)? {
             Some(skipped) => position = start + skipped,
-            None => return Ok(Ok(None)),
+            None => return Ok(None),
         }
     }
-    Ok(Ok(Some((
-        header.clone(),
-        Blocks::new(reader, &header, position, Some(end)),
-    ))))
+    let end = request.split.range.map(|(_, end)| end);
+    let blocks = Blocks::new(reader, &header, position, end);
+    Ok(Some((header, blocks)))
 }
 
 /// The bytes of the file from the start of a range on, counted as they are read.
