@@ -14,7 +14,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::operand::{Operand, check_count, coerce, sql_name};
 use crate::time::timestamp_type;
-use crate::types::{is_json, is_multi_value, json_field, json_type, multi_value_type};
+use crate::types::{complex_field, is_json, is_multi_value, json_field, json_type, multi_value_type};
 
 /// The type of a function's result.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,10 @@ pub(crate) enum Gives {
     Values,
     /// The type of the first argument.
     First,
+    /// COMPLEX of this name.
+    Complex(&'static str),
+    /// COMPLEX of the name in the first argument, a literal.
+    Named(fn(Option<&str>) -> Result<&'static str>),
     /// As the arguments' types, after coercion, have it.
     Of(fn(&[DataType]) -> Result<DataType>),
 }
@@ -139,6 +143,7 @@ impl DruidFunction {
                 None | Some(DataType::Null) => DataType::Utf8View,
                 Some(first) => first.clone(),
             },
+            Gives::Complex(_) | Gives::Named(_) => DataType::Binary,
             Gives::Of(of) => of(types)?,
         })
     }
@@ -186,6 +191,17 @@ impl ScalarUDFImpl for DruidFunction {
             .iter()
             .map(|field| field.data_type().clone())
             .collect();
+        let complex = match self.definition.gives {
+            Gives::Complex(name) => Some(name),
+            Gives::Named(known) => {
+                let first = arguments.scalar_arguments.first().copied().flatten();
+                Some(known(first.and_then(|name| name.try_as_str().flatten()))?)
+            }
+            _ => None,
+        };
+        if let Some(complex) = complex {
+            return Ok(Arc::new(complex_field(self.name(), complex)));
+        }
         let data_type = self.gives(&types)?;
         Ok(Arc::new(if is_json(&data_type) {
             json_field(self.name())

@@ -42,3 +42,19 @@ pub fn json_field(name: &str) -> Field {
     Field::new(name, json_type(), true)
         .with_metadata(HashMap::from([(EXTENSION_NAME.to_owned(), JSON.to_owned())]))
 }
+
+/// A nullable field of a COMPLEX type other than JSON, whose values are bytes.
+pub fn complex_field(name: &str, complex: &str) -> Field {
+    let extension = format!("{COMPLEX_PREFIX}{complex}");
+    Field::new(name, DataType::Binary, true)
+        .with_metadata(HashMap::from([(EXTENSION_NAME.to_owned(), extension)]))
+}
+
+/// The name within `COMPLEX<…>` of a field of bytes; `None` for another field and for bytes without a name.
+pub fn complex_name(field: &Field) -> Option<&str> {
+    let extension = field.metadata().get(EXTENSION_NAME)?;
+    let name = extension.strip_prefix(COMPLEX_PREFIX)?;
+    field.data_type().is_binary().then_some(name)
+}
+
+const COMPLEX_PREFIX: &str = "druid.";

@@ -12,8 +12,18 @@ use datafusion::scalar::ScalarValue;
 
 /// Aggregations that take values one by one, each by a name of its own and with DISTINCT by another: the optimiser
 /// would else group by whole strings to find what is distinct.
-const NAMES: [(&str, &str, &str); 15] = [
+const NAMES: [(&str, &str, &str); 19] = [
     ("approx_count_distinct", "__each_approx_count_distinct", ""),
+    (
+        "approx_count_distinct_ds_hll",
+        "__each_approx_count_distinct_ds_hll",
+        "",
+    ),
+    (
+        "approx_count_distinct_ds_hll_utf8",
+        "__each_approx_count_distinct_ds_hll_utf8",
+        "",
+    ),
     (
         "approx_count_distinct_ds_theta",
         "__each_approx_count_distinct_ds_theta",
@@ -25,9 +35,11 @@ const NAMES: [(&str, &str, &str); 15] = [
     ("bit_and", "__each_bit_and", ""),
     ("bit_or", "__each_bit_or", ""),
     ("bit_xor", "__each_bit_xor", ""),
+    ("bloom_filter", "__each_bloom_filter", ""),
     ("count", "__each_count", "__each_distinct_count"),
     ("ds_hll", "__each_ds_hll", ""),
     ("ds_theta", "__each_ds_theta", ""),
+    ("ds_tuple_doubles", "__each_ds_tuple_doubles", ""),
     ("max", "__each_max", "__each_max"),
     ("min", "__each_min", "__each_min"),
     ("string_agg", "__each_string_agg", "__each_distinct_string_agg"),
@@ -129,6 +141,10 @@ impl AggregateUDFImpl for Each {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let values = self.taken(types)?;
         self.inner.return_type(&values)
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        self.inner.return_field(&self.taken_fields(fields)?)
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {

@@ -1,24 +1,61 @@
 //! Sketches of Apache DataSketches: aggregations that make them, and functions that read and combine them. A sketch's
-//! value is its serialised bytes.
+//! value is its serialised bytes, those of Java's library; what is hashed are the bytes that Druid hashes.
 
-mod distinct;
+mod aggregate;
+mod bloom;
+mod bloom_filter;
+mod decode;
+mod feed;
+mod fixed_buckets;
+mod hll;
+mod murmur;
+mod quantile;
+mod quantiles;
 mod read;
-mod sketch;
+mod text;
+mod theta;
+mod tuple;
+mod tuples;
 
+use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::function::defined;
 
 /// The aggregations of this family.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    let mut functions = distinct::functions();
-    functions.extend(sketch::functions());
-    functions
+    let families = [
+        &hll::AGGREGATES[..],
+        &theta::AGGREGATES,
+        &quantile::AGGREGATES,
+        &tuple::AGGREGATES,
+    ];
+    let families = families
+        .iter()
+        .copied()
+        .chain([&bloom::AGGREGATES[..], &fixed_buckets::AGGREGATES]);
+    aggregate::defined(families.flatten())
 }
 
 /// The scalar functions of this family.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    defined(read::FUNCTIONS)
+    let families = [
+        &hll::FUNCTIONS[..],
+        &theta::FUNCTIONS,
+        &quantile::FUNCTIONS,
+        &tuple::FUNCTIONS,
+    ];
+    let families = families
+        .iter()
+        .copied()
+        .chain([&bloom::FUNCTIONS[..], &decode::FUNCTIONS]);
+    defined(families.flatten().copied())
+}
+
+/// An error of a sketch's bytes or settings.
+fn refused(error: impl fmt::Display) -> DataFusionError {
+    DataFusionError::Execution(format!("sketch: {error}"))
 }
