@@ -4,7 +4,7 @@ use sarsen_kernel::controller::Limits;
 use sarsen_kernel::fault::Fault;
 use sarsen_kernel::query::{ColumnDescriptor, QueryKind};
 use sarsen_kernel::work_order::OutputMode;
-use sarsen_planner::{Parameter, PlanError, PlanRequest, Planned, TableSchema};
+use sarsen_planner::{Lookups, Parameter, PlanError, PlanRequest, Planned, TableSchema};
 use sarsen_proto::v1;
 use serde_json::{Map, Value};
 
@@ -30,10 +30,19 @@ pub fn plan_request(spec: &v1::TaskSpec, extern_allow: &[String]) -> Result<Plan
             .flat_map(|catalog| &catalog.tables)
             .map(table)
             .collect(),
+        lookups: lookups(spec)?,
         extern_allow: extern_allow.to_vec(),
         inferred: Vec::new(),
         synchronous: spec.synchronous,
     })
+}
+
+/// The lookups that the statement names, as they were when it was submitted.
+fn lookups(spec: &v1::TaskSpec) -> Result<Lookups, Fault> {
+    if spec.lookups_json.is_empty() {
+        return Ok(Lookups::new());
+    }
+    serde_json::from_str(&spec.lookups_json).map_err(|error| unreadable("lookups", &error))
 }
 
 /// The task's context.

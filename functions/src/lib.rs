@@ -13,6 +13,7 @@ mod documentation;
 mod function;
 pub mod ingest;
 mod json;
+pub mod lookup;
 pub mod multivalue;
 mod network;
 mod number;

@@ -7,7 +7,9 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::registry::{FunctionRegistry, MemoryFunctionRegistry};
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
 
-use crate::{aggregate, array, cast, ingest, json, multivalue, network, number, sketches, text, time};
+use crate::{
+    aggregate, array, cast, ingest, json, lookup, multivalue, network, number, sketches, text, time,
+};
 
 /// Scalar functions; a later one of the same name replaces an earlier one, so Druid's come last.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -23,6 +25,7 @@ pub(crate) fn druid_scalar_functions() -> Vec<Arc<ScalarUDF>> {
         array::functions,
         cast::functions,
         json::functions,
+        lookup::functions,
         multivalue::functions,
         network::functions,
         number::functions,

@@ -17,7 +17,7 @@ pub struct Routine {
 const SIGNATURES: &str = include_str!("routines.tsv");
 
 /// What the planner reads by itself, without a function of that name.
-const SYNTAX: &[&str] = &[
+pub(crate) const SYNTAX: &[&str] = &[
     "+",
     "-",
     "ARRAY",

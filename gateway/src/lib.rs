@@ -11,6 +11,7 @@ mod body;
 mod error;
 mod interval;
 mod listener;
+mod lookups;
 mod metadata;
 mod options;
 mod render;

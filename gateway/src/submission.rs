@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sarsen_planner::{
-    Action, PlanError, PlanPhase, PlanRequest, Planned, References, ResourceKind, StatementKind, TableSchema,
-    plan, references,
+    Action, Lookups, PlanError, PlanPhase, PlanRequest, Planned, References, ResourceKind, StatementKind,
+    TableSchema, plan, references,
 };
 use sarsen_proto::v1;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::auth::{Access, Identity, Resource};
 use crate::error::ApiError;
+use crate::lookups;
 use crate::options::HttpOptions;
 use crate::render::payload;
 use crate::request::SqlRequest;
@@ -114,6 +115,7 @@ async fn planned(
     };
     let catalog = catalog(app, identity, &named.datasources).await?;
     let plan_request = PlanRequest {
+        lookups: lookups::named(app, &named.lookups).await?,
         synchronous: endpoint == Endpoint::Sql,
         ..plan_request(app, &request, &query_id, &catalog.tables)
     };
@@ -146,6 +148,7 @@ async fn planned(
             .into(),
         queue_timeout_ms: scheduling::queue_timeout_ms(&planned.context, endpoint).map_err(refused)?,
         worker_labels: scheduling::worker_labels(&planned.context).map_err(refused)?,
+        lookups_json: lookups_json(&plan_request.lookups),
         synchronous: endpoint == Endpoint::Sql,
         trace_parent: String::new(),
     };
@@ -168,6 +171,7 @@ pub fn plan_request(app: &App, request: &SqlRequest, query_id: &str, tables: &[v
         parameters: request.parameters.clone(),
         statement_time_ms,
         tables: tables.iter().map(table).collect(),
+        lookups: Lookups::new(),
         extern_allow: app.extern_allow.clone(),
         inferred: Vec::new(),
         synchronous: true,
@@ -316,6 +320,13 @@ fn intervals(planned: &Planned) -> Vec<v1::Interval> {
             end_ms: *end_ms,
         })
         .collect()
+}
+
+fn lookups_json(lookups: &Lookups) -> String {
+    if lookups.is_empty() {
+        return String::new();
+    }
+    json!(lookups).to_string()
 }
 
 fn parameters_json(parameters: &[sarsen_planner::Parameter]) -> String {

@@ -25,6 +25,7 @@ fn request(sql: String, tables: usize) -> PlanRequest {
         sql,
         context: Map::from_iter([("maxNumTasks".to_owned(), 4.into())]),
         parameters: Vec::new(),
+        lookups: Default::default(),
         statement_time_ms: 1_700_000_000_000,
         tables: (0..tables).map(table).collect(),
         extern_allow: Vec::new(),

@@ -21,6 +21,7 @@ mod granularity;
 mod ingest;
 pub mod intervals;
 mod key_bounds;
+mod lookups;
 mod metadata;
 pub mod native;
 mod operands;
@@ -49,6 +50,7 @@ pub use request::{
     Action, Explain, InferredSignature, Parameter, PlanRequest, Planned, PlannedScan, ResourceAction,
     ResourceKind, StatementKind, TableSchema,
 };
+pub use sarsen_functions::lookup::Lookups;
 pub use sarsen_functions::{Routine, routines};
 pub use settings::integer as context_integer;
 pub use tables::ScanTarget;

@@ -34,7 +34,8 @@ use crate::statement::{Body, Export, Ingest, Overwrite, Statement};
 use crate::tables::{ScanTarget, Scans};
 use crate::types::{descriptor, stored_type};
 use crate::{
-    append, check, export, ingest, metadata, native, parameters, rewrite, session, sql_types, statement,
+    append, check, export, ingest, lookups, metadata, native, parameters, rewrite, session, sql_types,
+    statement,
 };
 
 /// Partitions that the optimiser plans with: more than one, so that it places exchanges; how many there will be is
@@ -100,6 +101,8 @@ pub struct References {
     pub datasources: Vec<String>,
     /// Tables about the cluster, by schema and name.
     pub metadata: Vec<(String, String)>,
+    /// Lookups, as tables and in calls.
+    pub lookups: Vec<String>,
 }
 
 /// # Errors
@@ -108,6 +111,7 @@ pub fn references(sql: &str) -> Result<References, PlanError> {
     let statement = statement::parse(sql)?;
     let named = table_references(statement.query())?;
     let (system, tables): (Vec<_>, Vec<_>) = named.into_iter().partition(is_system_table);
+    let (lookups, tables): (Vec<_>, Vec<_>) = tables.into_iter().partition(lookups::is_lookup);
     let mut datasources: BTreeSet<String> = tables.iter().map(|table| table.table().to_owned()).collect();
     datasources.extend(append::tables(statement.query())?);
     if let Body::Ingest(ingest) = &statement.body {
@@ -120,6 +124,7 @@ pub fn references(sql: &str) -> Result<References, PlanError> {
     Ok(References {
         datasources: datasources.into_iter().collect(),
         metadata: system.iter().map(by_schema).collect(),
+        lookups: lookups::named(&statement, &lookups),
     })
 }
 
@@ -199,6 +204,7 @@ impl<'a> Planner<'a> {
         let mut query = statement.query().clone();
         parameters::bind(&mut query, &request.parameters)?;
         append::write_out(&mut query, &request.tables)?;
+        rewrite::finalize(&mut query, settings.aggregations);
         rewrite::rewrite(&mut query, clock(request, &settings));
         // The columns of a table have the names that were written, or there is an error.
         if !matches!(statement.body, Body::Ingest(_)) {
@@ -521,7 +527,8 @@ impl<'a> Planner<'a> {
         let rule = MultiValueStrings {
             meaning: self.settings.meaning.clone(),
         };
-        rule.analyze(plan.clone(), session.config_options())
+        lookups::resolve(plan.clone(), &self.request.lookups)
+            .and_then(|plan| rule.analyze(plan, session.config_options()))
             .map_err(|error| self.refused(&error))
     }
 
@@ -570,6 +577,12 @@ impl<'a> Planner<'a> {
                     table.table()
                 )));
             }
+            if lookups::is_lookup(&table) {
+                if !self.request.lookups.contains_key(table.table()) {
+                    return Err(self.not_within(&table));
+                }
+                continue;
+            }
             let known = || self.request.tables.iter().map(|known| known.name.as_str());
             if !known().any(|known| known == table.table()) {
                 let hint = nearest(table.table(), known()).map(|name| format!("; did you mean '{name}'?"));
@@ -593,15 +606,21 @@ impl<'a> Planner<'a> {
         if self.metadata.iter().any(is_known) {
             return Ok(());
         }
+        Err(self.not_within(table))
+    }
+
+    /// A table that its schema has not.
+    fn not_within(&self, table: &TableReference) -> PlanError {
+        let schema = table.schema().unwrap_or_default();
         let error = PlanError::invalid(format!("Object '{}' not found within '{schema}'", table.table()));
-        Err(match (self.locate(schema), self.locate(table.table())) {
+        match (self.locate(schema), self.locate(table.table())) {
             (Some(start), Some(end)) => error.at(Place {
                 line: start.line,
                 column: start.column,
                 ..end
             }),
             _ => error,
-        })
+        }
     }
 
     fn resources(
@@ -612,6 +631,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Vec<ResourceAction>, PlanError> {
         let mut resources: BTreeSet<ResourceAction> = table_references(query)?
             .into_iter()
+            .filter(|table| !lookups::is_lookup(table))
             .map(|table| ResourceAction {
                 kind: ResourceKind::Datasource,
                 name: table.table().to_owned(),

@@ -1,5 +1,6 @@
 //! What planning is asked and what it answers.
 
+use sarsen_functions::lookup::Lookups;
 use sarsen_kernel::ids::StageNumber;
 use sarsen_kernel::query::{ColumnDescriptor, InputDescriptor, QueryDefinition};
 use sarsen_storage::format::InputFormat;
@@ -58,6 +59,8 @@ pub struct PlanRequest {
     /// What CURRENT_TIMESTAMP means, in ms.
     pub statement_time_ms: i64,
     pub tables: Vec<TableSchema>,
+    /// The lookups that it names, as far as there are any.
+    pub lookups: Lookups,
     /// Prefixes of outside places that EXTERN may read.
     pub extern_allow: Vec<String>,
     /// Columns of the EXTERNs that give none. While they are not known, such a statement is checked, but has no stages.

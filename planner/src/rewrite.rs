@@ -8,10 +8,12 @@ use sqlparser::ast::{
     Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
+pub use self::finalize::{Aggregations, finalize};
 use crate::derived::free_name;
 
 mod calls;
 mod chains;
+mod finalize;
 pub mod tables;
 pub mod windows;
 

@@ -17,6 +17,7 @@ use sarsen_engine::runtime::session_config;
 use crate::analyze;
 use crate::derived::DerivedPlanner;
 use crate::external::ExternPlanner;
+use crate::lookups;
 use crate::operators::DruidOperators;
 use crate::request::PlanRequest;
 use crate::settings::Settings;
@@ -46,6 +47,7 @@ pub fn session(
     }
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    catalog.register_schema(lookups::SCHEMA, Arc::new(lookups::schema(&request.lookups)?))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
 

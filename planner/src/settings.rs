@@ -6,6 +6,7 @@ use crate::analyze::Meaning;
 use crate::analyze::multivalue::Grouping;
 use crate::error::PlanError;
 use crate::native::{DistinctCount, Native};
+use crate::rewrite::Aggregations;
 
 /// The query context as planning reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub native: Native,
     pub export: ExportSettings,
     pub select_destination: SelectDestination,
+    /// What aggregations give: `finalizeAggregations`.
+    pub aggregations: Aggregations,
 }
 
 /// Where the rows of a SELECT go (Druid: MSQSelectDestination).
@@ -126,7 +129,22 @@ impl Settings {
                 compression: text(context, "exportCompression")?,
             },
             select_destination: select_destination(context)?,
+            aggregations: aggregations(context),
         })
+    }
+}
+
+/// As Java reads a flag: any text but "true" is false.
+fn aggregations(context: &Map<String, Value>) -> Aggregations {
+    let finalizes = match context.get("finalizeAggregations") {
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        Some(Value::Bool(flag)) => *flag,
+        _ => true,
+    };
+    if finalizes {
+        Aggregations::Results
+    } else {
+        Aggregations::States
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use sarsen_functions::time::timestamp_type;
-use sarsen_functions::types::{is_json, is_multi_value, multi_value_type};
+use sarsen_functions::types::{complex_field, complex_name, is_json, is_multi_value, multi_value_type};
 use sarsen_kernel::query::ColumnDescriptor;
 use sarsen_storage::signature::{DruidType, Signature};
 use sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType};
@@ -49,6 +49,9 @@ fn arrow_type(sql_type: &SqlType) -> Option<DataType> {
 
 /// Druid's native type name of an Arrow type.
 pub fn native_type(field: &Field) -> String {
+    if let Some(complex) = complex_name(field) {
+        return format!("COMPLEX<{complex}>");
+    }
     native_data_type(field.data_type())
 }
 
@@ -113,9 +116,18 @@ pub fn table_field(name: &str, native: &str) -> Field {
     if native == STORED_MULTI_VALUE {
         return Field::new(name, multi_value_type(), true);
     }
+    if let Some(complex) = stored_complex(native) {
+        return complex_field(name, complex);
+    }
     DruidType::parse(native)
         .unwrap_or(DruidType::String)
         .arrow_field(name)
+}
+
+/// The name of a type whose values are bytes: that of every COMPLEX but JSON.
+fn stored_complex(native: &str) -> Option<&str> {
+    let name = native.strip_prefix("COMPLEX<")?.strip_suffix('>')?;
+    (!name.eq_ignore_ascii_case("json")).then_some(name)
 }
 
 /// The field as statements see it.

@@ -2,6 +2,7 @@
 //! value is its serialised bytes, those of Java's library; what is hashed are the bytes that Druid hashes.
 
 mod aggregate;
+mod approximate;
 mod bloom;
 mod bloom_filter;
 mod decode;
@@ -32,12 +33,11 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
         &theta::AGGREGATES,
         &quantile::AGGREGATES,
         &tuple::AGGREGATES,
+        &bloom::AGGREGATES,
+        &approximate::AGGREGATES,
+        &fixed_buckets::AGGREGATES,
     ];
-    let families = families
-        .iter()
-        .copied()
-        .chain([&bloom::AGGREGATES[..], &fixed_buckets::AGGREGATES]);
-    aggregate::defined(families.flatten())
+    aggregate::defined(families.into_iter().flatten())
 }
 
 /// The scalar functions of this family.
@@ -47,12 +47,10 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         &theta::FUNCTIONS,
         &quantile::FUNCTIONS,
         &tuple::FUNCTIONS,
+        &bloom::FUNCTIONS,
+        &decode::FUNCTIONS,
     ];
-    let families = families
-        .iter()
-        .copied()
-        .chain([&bloom::FUNCTIONS[..], &decode::FUNCTIONS]);
-    defined(families.flatten().copied())
+    defined(families.into_iter().flatten().copied())
 }
 
 /// An error of a sketch's bytes or settings.

@@ -68,6 +68,8 @@ pub fn need(path: Option<&str>, method: &Method) -> Need {
         _ if [
             "/druid/coordinator/v1/config",
             "/druid/coordinator/v1/lookups",
+            "/druid/listen/v1/lookups",
+            "/druid/v1/lookups",
             "/druid/indexer/v1/compaction/config",
         ]
         .iter()

@@ -320,8 +320,13 @@ fn cell(column: &ArrayRef, row: usize, style: &Style) -> Value {
                 }
             }
         }
+        // A value of a COMPLEX type: the JSON of its base64, as text.
         DataType::Binary => {
-            json!(base64::engine::general_purpose::STANDARD.encode(column.as_binary::<i32>().value(row)))
+            let bytes = column.as_binary::<i32>().value(row);
+            json!(format!(
+                "\"{}\"",
+                base64::engine::general_purpose::STANDARD.encode(bytes)
+            ))
         }
         _ => match arrow::util::display::array_value_to_string(column, row) {
             Ok(text) => json!(text),

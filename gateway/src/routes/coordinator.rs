@@ -2,7 +2,7 @@
 
 mod cluster;
 mod compaction;
-mod configs;
+pub mod configs;
 mod datasources;
 mod lookups;
 mod mark;

@@ -42,6 +42,7 @@ fn request(sql: &str) -> PlanRequest {
         sql: sql.to_owned(),
         context: Map::from_iter([("maxNumTasks".to_owned(), 4.into())]),
         parameters: Vec::new(),
+        lookups: Default::default(),
         statement_time_ms: 1_700_000_000_000,
         tables: vec![
             table(

@@ -53,7 +53,6 @@ impl Quantiles {
         })
     }
 
-
     pub(super) fn is_empty(&self) -> bool {
         self.n == 0
     }

@@ -1,4 +1,4 @@
-//! Lookups: their configuration is stored and given back; no process loads them yet (Druid: api-reference/lookups-api.md).
+//! Lookups: their configuration is stored and given back, and read when a statement names them (Druid: api-reference/lookups-api.md).
 
 use axum::Extension;
 use axum::Router;
@@ -6,17 +6,15 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::configs::{author, put, stored};
 use crate::auth::Identity;
 use crate::error::{ApiError, empty_json, json_response};
+use crate::lookups::{self, KIND};
 use crate::service::App;
-
-/// One object of lookups by name for each tier.
-const KIND: &str = "lookups";
 
 pub fn router() -> Router<App> {
     let at = |path: &str| format!("/druid/coordinator/v1/lookups{path}");
@@ -33,6 +31,18 @@ pub fn router() -> Router<App> {
         .route(&at("/status/{tier}/{lookup}"), get(status_of))
         .route(&at("/nodeStatus"), get(nodes))
         .route(&at("/nodeStatus/{tier}"), get(nodes))
+        .route("/druid/listen/v1/lookups", get(active))
+        .route("/druid/listen/v1/lookups/{lookup}", get(active_one))
+        .route("/druid/v1/lookups/introspect/{lookup}", shows(Shown::Map))
+        .route("/druid/v1/lookups/introspect/{lookup}/keys", shows(Shown::Keys))
+        .route(
+            "/druid/v1/lookups/introspect/{lookup}/values",
+            shows(Shown::Values),
+        )
+}
+
+fn shows(shown: Shown) -> MethodRouter<App> {
+    get(async move |State(app): State<App>, Path(lookup): Path<String>| contents(&app, lookup, shown).await)
 }
 
 type Lookups = Map<String, Value>;
@@ -246,19 +256,19 @@ async fn delete(
     Ok(empty_json(StatusCode::ACCEPTED))
 }
 
-/// No process has loaded it.
-fn unloaded() -> Value {
-    json!({ "loaded": false })
+/// A lookup is there once it is stored, if it can be read.
+fn state(lookup: &Value) -> Value {
+    json!({ "loaded": lookups::values(lookup).is_ok() })
 }
 
-fn unloaded_all(lookups: &Lookups) -> Value {
-    let all = lookups.keys().map(|name| (name.clone(), unloaded()));
+fn states(lookups: &Lookups) -> Value {
+    let all = lookups.iter().map(|(name, lookup)| (name.clone(), state(lookup)));
     Value::Object(all.collect())
 }
 
 async fn status(State(app): State<App>) -> Result<Response, ApiError> {
     let tiers = stored(&app, KIND).await?;
-    let of_tier = |lookups: &Value| lookups.as_object().map(unloaded_all).unwrap_or_default();
+    let of_tier = |lookups: &Value| lookups.as_object().map(states).unwrap_or_default();
     let body: Lookups = tiers
         .iter()
         .map(|(tier, lookups)| (tier.clone(), of_tier(lookups)))
@@ -268,7 +278,7 @@ async fn status(State(app): State<App>) -> Result<Response, ApiError> {
 
 async fn status_of_tier(State(app): State<App>, Path(tier): Path<String>) -> Result<Response, ApiError> {
     Ok(match of_tier(&app, &tier).await? {
-        Some(lookups) => json_response(StatusCode::OK, &unloaded_all(&lookups)),
+        Some(lookups) => json_response(StatusCode::OK, &states(&lookups)),
         None => not_found(&format!("No lookups found for tier [{tier}].")),
     })
 }
@@ -278,12 +288,50 @@ async fn status_of(
     Path((tier, lookup)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     Ok(match of_tier(&app, &tier).await? {
-        Some(lookups) if lookups.contains_key(&lookup) => json_response(StatusCode::OK, &unloaded()),
-        Some(_) => not_found(&format!("Lookup [{lookup}] not found for tier [{tier}].")),
+        Some(lookups) => match lookups.get(&lookup) {
+            Some(found) => json_response(StatusCode::OK, &state(found)),
+            None => not_found(&format!("Lookup [{lookup}] not found for tier [{tier}].")),
+        },
         None => not_found(&format!("No lookups found for tier [{tier}].")),
     })
 }
 
 async fn nodes() -> Response {
     json_response(StatusCode::OK, &json!({}))
+}
+
+/// What is in the lookups: `{name: spec}`.
+async fn active(State(app): State<App>) -> Result<Response, ApiError> {
+    let lookups = lookups::all(&app).await?;
+    Ok(json_response(StatusCode::OK, &Value::Object(lookups)))
+}
+
+async fn active_one(State(app): State<App>, Path(lookup): Path<String>) -> Result<Response, ApiError> {
+    Ok(match lookups::all(&app).await?.remove(&lookup) {
+        Some(found) => json_response(StatusCode::OK, &found),
+        None => not_found(&format!("lookup [{lookup}] not found")),
+    })
+}
+
+/// The values by key, or only one of the two.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    Map,
+    Keys,
+    Values,
+}
+
+async fn contents(app: &App, lookup: String, shown: Shown) -> Result<Response, ApiError> {
+    let Some(spec) = lookups::all(app).await?.remove(&lookup) else {
+        return Ok(not_found(&format!("lookup [{lookup}] not found")));
+    };
+    let values = lookups::values(&spec).map_err(|reason| ApiError::Invalid {
+        message: format!("Lookup [{lookup}] cannot be read: {reason}"),
+    })?;
+    let body = match shown {
+        Shown::Map => json!(values),
+        Shown::Keys => json!(values.keys().collect::<Vec<_>>()),
+        Shown::Values => json!(values.values().collect::<Vec<_>>()),
+    };
+    Ok(json_response(StatusCode::OK, &body))
 }
