@@ -12,6 +12,14 @@ use crate::routines::SYNTAX;
 /// The functions of Druid's documentation: name, kind and syntax.
 const DOCUMENTED: &str = include_str!("documented.tsv");
 
+/// Functions that Druid lists nowhere.
+const OWN: [(&str, &str); 4] = [
+    ("CBRT", "CBRT(expr)"),
+    ("CEILING", "CEILING(expr)"),
+    ("MEAN", "MEAN(expr)"),
+    ("MV_HARMONIZE_NULLS", "MV_HARMONIZE_NULLS(arr)"),
+];
+
 /// Syntax by name, of Druid's documentation, else of Druid's own list of routines.
 fn signatures() -> BTreeMap<String, String> {
     let listed = include_str!("routines.tsv").lines().filter_map(|line| {
@@ -27,7 +35,8 @@ fn signatures() -> BTreeMap<String, String> {
         let (name, _, syntax) = (fields.next()?, fields.next()?, fields.next()?);
         Some((name.to_owned(), syntax.replace(" ; ", "; ")))
     });
-    listed.chain(documented).collect()
+    let own = OWN.map(|(name, syntax)| (name.to_owned(), syntax.to_owned()));
+    listed.chain(documented).chain(own).collect()
 }
 
 fn table() -> String {

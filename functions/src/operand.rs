@@ -14,6 +14,8 @@ pub(crate) enum Operand {
     Text,
     /// VARCHAR and nothing else.
     ProperText,
+    /// A VARCHAR that says what type the result has: as it is written.
+    Name,
     /// A number of any kind; a text becomes a DOUBLE.
     Number,
     /// BIGINT; fractions are cut off.
@@ -40,7 +42,7 @@ impl Operand {
     /// Calcite's name of the family.
     pub(crate) fn family(self) -> &'static str {
         match self {
-            Operand::Text | Operand::ProperText | Operand::Values => "CHARACTER",
+            Operand::Text | Operand::ProperText | Operand::Name | Operand::Values => "CHARACTER",
             Operand::Number | Operand::Long | Operand::Double => "NUMERIC",
             Operand::Time => "TIMESTAMP",
             Operand::Condition => "BOOLEAN",
@@ -95,6 +97,7 @@ pub(crate) fn coerce(operand: Operand, found: &DataType) -> Option<DataType> {
         },
         Operand::Text if scalar => Some(DataType::Utf8View),
         Operand::ProperText if is_text(found) || found.is_null() => Some(DataType::Utf8View),
+        Operand::Name if is_text(found) || found.is_null() => Some(found.clone()),
         Operand::Values if is_multi_value(found) => Some(found.clone()),
         Operand::Values if scalar => Some(DataType::Utf8View),
         Operand::Number => match found {
@@ -125,7 +128,7 @@ pub(crate) fn coerce(operand: Operand, found: &DataType) -> Option<DataType> {
             _ => None,
         },
         Operand::Condition if scalar => Some(DataType::Boolean),
-        Operand::Text | Operand::ProperText | Operand::Values | Operand::Condition => None,
+        Operand::Text | Operand::ProperText | Operand::Name | Operand::Values | Operand::Condition => None,
     }
 }
 

@@ -213,13 +213,51 @@ impl Histogram {
     }
 
     fn deserialize(bytes: &[u8]) -> Result<Self> {
-        match Self::read(bytes) {
+        match Self::read(bytes).or_else(|| Self::read_compact(bytes)) {
             Some(histogram) => Ok(histogram),
             None => exec_err!(
                 "expected the bytes of an approximate histogram, found {} bytes",
                 bytes.len()
             ),
         }
+    }
+
+    /// The compact form: the size negated (2 bytes), then each value of exact bins after their number, or with the number
+    /// negated those of approximate bins, the limits, and the exact ones.
+    fn read_compact(bytes: &[u8]) -> Option<Self> {
+        fn floats(bytes: &[u8], count: usize) -> Option<(Vec<f32>, &[u8])> {
+            let (floats, rest) = bytes.split_at_checked(4 * count)?;
+            let floats = floats
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|value| f32::from_be_bytes(*value));
+            Some((floats.collect(), rest))
+        }
+        let (size, rest) = bytes.split_first_chunk::<2>()?;
+        let size = usize::try_from(-i32::from(i16::from_be_bytes(*size))).ok()?;
+        let (count, mut rest) = rest.split_first()?;
+        let mut count = *count as i8;
+        let mut histogram = Histogram::new(size);
+        let mut limits = None;
+        if count < 0 {
+            let (values, after) = floats(rest, usize::from(count.unsigned_abs()))?;
+            values.into_iter().for_each(|value| histogram.add(value));
+            histogram
+                .bins
+                .iter_mut()
+                .for_each(|bin| bin.is_approximate = true);
+            let (found, after) = floats(after, 2)?;
+            limits = Some(found);
+            let (exact, after) = after.split_first()?;
+            (count, rest) = (*exact as i8, after);
+        }
+        let (values, rest) = floats(rest, usize::try_from(count).ok()?)?;
+        values.into_iter().for_each(|value| histogram.add(value));
+        if let Some([least, greatest]) = limits.as_deref() {
+            (histogram.least, histogram.greatest) = (*least, *greatest);
+        }
+        rest.is_empty().then_some(histogram)
     }
 
     /// The sparse and the dense form; `None` for others.
@@ -229,7 +267,8 @@ impl Histogram {
         let size = usize::try_from(i32::from_be_bytes(*size)).ok()?;
         let count = i32::from_be_bytes(*count);
         let kept = count.unsigned_abs() as usize;
-        let written = if count < 0 { kept } else { size };
+        // An empty histogram has no sign to tell by.
+        let written = if count < 0 || rest.len() == 8 { kept } else { size };
         if kept > written || rest.len() != written.checked_mul(12)?.checked_add(8)? {
             return None;
         }
@@ -354,6 +393,36 @@ mod tests {
         let bytes = histogram.serialize();
         assert_eq!(Histogram::deserialize(&bytes).unwrap(), histogram);
         assert!(Histogram::deserialize(&bytes[..30]).is_err());
+    }
+
+    #[test]
+    fn the_compact_form_is_read() {
+        let floats = |values: &[f32]| {
+            values
+                .iter()
+                .flat_map(|value| value.to_be_bytes())
+                .collect::<Vec<u8>>()
+        };
+        let exact = [&(-5_i16).to_be_bytes()[..], &[3], &floats(&[1.0, 1.0, 2.0])].concat();
+        let found = Histogram::deserialize(&exact).unwrap();
+        assert_eq!((found.size, found.count, found.bins.len()), (5, 3, 2));
+        let mixed = [
+            &(-5_i16).to_be_bytes()[..],
+            &[254],
+            &floats(&[1.5, 1.5, 1.0, 9.0]),
+            &[1],
+            &floats(&[9.0]),
+        ];
+        let found = Histogram::deserialize(&mixed.concat()).unwrap();
+        assert_eq!((found.least, found.greatest, found.count), (1.0, 9.0, 3));
+        assert_eq!(
+            found
+                .bins
+                .iter()
+                .map(|bin| bin.is_approximate)
+                .collect::<Vec<_>>(),
+            [true, false]
+        );
     }
 
     #[test]

@@ -6,11 +6,11 @@ use arrow::array::{ArrayRef, BinaryArray};
 use datafusion::common::{Result, exec_err, plan_err};
 
 use crate::function::{Call, Definition, Gives};
-use crate::operand::Operand::ProperText;
+use crate::operand::Operand::{Name, ProperText};
 
 pub(super) const FUNCTIONS: [Definition; 1] = [Definition::new(
     "decode_base64_complex",
-    &[ProperText, ProperText],
+    &[Name, ProperText],
     Gives::Named(known),
     decode,
 )

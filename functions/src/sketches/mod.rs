@@ -6,6 +6,7 @@ mod approximate;
 mod bloom;
 mod bloom_filter;
 mod decode;
+mod digest;
 mod feed;
 mod fixed_buckets;
 mod hll;
@@ -13,6 +14,7 @@ mod murmur;
 mod quantile;
 mod quantiles;
 mod read;
+mod tdigest;
 mod text;
 mod theta;
 mod tuple;
@@ -36,6 +38,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
         &bloom::AGGREGATES,
         &approximate::AGGREGATES,
         &fixed_buckets::AGGREGATES,
+        &tdigest::AGGREGATES,
     ];
     aggregate::defined(families.into_iter().flatten())
 }

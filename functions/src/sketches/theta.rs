@@ -117,6 +117,18 @@ fn read(bytes: &[u8]) -> Result<Option<CompactThetaSketch>> {
     CompactThetaSketch::deserialize(bytes).map(Some).map_err(refused)
 }
 
+/// The bytes of a sketch; Java marks one of a single entry.
+fn serialized(sketch: &CompactThetaSketch) -> Vec<u8> {
+    const SINGLE: u8 = 1 << 5;
+    let mut bytes = sketch.serialize();
+    if sketch.num_retained() == 1
+        && let [1, _, _, _, _, flags, ..] = bytes.as_mut_slice()
+    {
+        *flags |= SINGLE;
+    }
+    bytes
+}
+
 /// The power of two of a number of entries.
 pub(super) fn lg_entries(size: f64) -> Result<u8> {
     let lg = size.log2();
@@ -185,7 +197,7 @@ impl State for Theta {
     }
 
     fn bytes(&mut self) -> Result<Vec<u8>> {
-        Ok(self.sketch()?.serialize())
+        Ok(serialized(&self.sketch()?))
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -219,7 +231,7 @@ fn set_operation(
         let found = found
             .iter()
             .map(|bytes| Ok(read(bytes)?.unwrap_or_else(|| empty.compact(true))));
-        Ok(of(lg_k, found.collect::<Result<_>>()?)?.serialize())
+        Ok(serialized(&of(lg_k, found.collect::<Result<_>>()?)?))
     })
 }
 

@@ -252,10 +252,14 @@ impl Tuples {
         let mut sketch = Tuples::new(nominal, usize::from(*width));
         sketch.is_empty = flags & EMPTY != 0;
         sketch.theta = u64::from_le_bytes(*theta);
-        let Some((count, entries)) = entries.split_first().filter(|_| flags & HAS_ENTRIES != 0) else {
-            return Ok(sketch);
+        let (count, entries) = match (flags & HAS_ENTRIES, entries) {
+            (0, []) => (0, entries),
+            (0, _) | (_, []) => return exec_err!("a tuple sketch of {} bytes is cut off", bytes.len()),
+            (_, [count, entries @ ..]) => (
+                (u64::from_le_bytes(*count) & u64::from(u32::MAX)) as usize,
+                entries,
+            ),
         };
-        let count = (u64::from_le_bytes(*count) & u64::from(u32::MAX)) as usize;
         if Some(entries.len()) != count.checked_mul(1 + sketch.width) || !rest.is_empty() {
             return exec_err!("a tuple sketch of {count} entries has {} bytes", bytes.len());
         }
