@@ -68,7 +68,7 @@ impl State for Bloom {
 /// The bytes of each value as Hive hashes them: numbers big-endian, floats by the bits of their own.
 fn each(values: &ArrayRef, mut to: impl FnMut(usize, Option<&[u8]>) -> Result<()>) -> Result<()> {
     match values.data_type() {
-        found if found.is_integer() || matches!(found, DataType::Timestamp(..)) => {
+        found if found.is_integer() || matches!(found, DataType::Timestamp(..) | DataType::Boolean) => {
             let longs = to_type(values, &DataType::Int64)?;
             for (row, value) in longs.as_primitive::<Int64Type>().iter().enumerate() {
                 to(

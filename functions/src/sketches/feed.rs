@@ -29,7 +29,8 @@ pub(super) enum Encoding {
 pub(super) fn feed(values: &ArrayRef, encoding: Encoding, mut to: impl FnMut(&[u8])) -> Result<()> {
     match values.data_type() {
         DataType::Null => {}
-        found if found.is_integer() || matches!(found, DataType::Timestamp(..)) => {
+        // A condition is 1 or 0, as Druid stores it.
+        found if found.is_integer() || matches!(found, DataType::Timestamp(..) | DataType::Boolean) => {
             let longs = to_type(values, &DataType::Int64)?;
             for value in longs.as_primitive::<Int64Type>().iter().flatten() {
                 to(&value.to_le_bytes());

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Builder, ListBuilder};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Float64Builder, ListBuilder, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::scalar::ScalarValue;
@@ -13,7 +13,7 @@ use datasketches::hll::{HllSketch, HllType, HllUnion};
 
 use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
 use super::feed::{Encoding, Raw, feed};
-use super::read::{all_sketches, combined, doubles, is_number, sketch, sketches, texts};
+use super::read::{all_sketches, combined, is_number, sketch, sketches};
 use super::refused;
 use crate::function::{Call, Definition, Gives, list_of};
 use crate::number::print::double_text;
@@ -60,10 +60,14 @@ const fn aggregate(
 pub(super) const FUNCTIONS: [Definition; 4] = [
     Definition::new("hll_sketch_estimate", &[Any], Gives::Double, |call| {
         let rounds = call.has(1) && call.array(1)?.as_boolean().iter().next().flatten() == Some(true);
-        doubles(call, |bytes| {
-            let estimate = read(bytes)?.map_or(0.0, |sketch| sketch.estimate());
-            Ok(if rounds { estimate.round() } else { estimate })
-        })
+        // NULL is an empty sketch here.
+        let found = sketches(call, 0)?;
+        let found = found.iter().map(|bytes| {
+            let sketch = bytes.map(read).transpose()?.flatten();
+            let estimate = sketch.map_or(0.0, |sketch| sketch.estimate());
+            Ok(Some(if rounds { estimate.round() } else { estimate }))
+        });
+        Ok(Arc::new(found.collect::<Result<Float64Array>>()?))
     })
     .or(&[Condition]),
     Definition::new(
@@ -74,7 +78,11 @@ pub(super) const FUNCTIONS: [Definition; 4] = [
     )
     .or(&[Long]),
     Definition::new("hll_sketch_to_string", &[Any], Gives::Text, |call| {
-        texts(call, summary)
+        let found = sketches(call, 0)?;
+        let found = found
+            .iter()
+            .map(|bytes| summary(bytes.unwrap_or_default()).map(Some));
+        Ok(Arc::new(found.collect::<Result<StringViewArray>>()?))
     }),
     Definition::new("hll_sketch_union", &[Any, Any], sketch("HLLSketch"), union).and_more(Any),
 ];
@@ -307,7 +315,7 @@ fn summary(bytes: &[u8]) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::Int64Array;
 
     use super::*;
     use crate::sketches::aggregate::tests::{aggregated, complaint};
@@ -411,6 +419,15 @@ mod tests {
         let ScalarValue::Utf8View(Some(text)) = call("hll_sketch_to_string", &[sketch]) else {
             panic!("no text")
         };
+        let null = ScalarValue::Binary(None);
+        assert_eq!(
+            call("hll_sketch_estimate", &[null.clone()]),
+            ScalarValue::Float64(Some(0.0))
+        );
+        assert_eq!(
+            call("hll_sketch_to_string", &[null]),
+            ScalarValue::Utf8View(Some("Null Sketch".to_owned()))
+        );
         let expected = "### HLL SKETCH SUMMARY: \n  Log Config K   : 12\n  Hll Target     : HLL_4\n\
                         \u{20} Current Mode   : LIST\n";
         assert!(text.starts_with(expected), "{text}");

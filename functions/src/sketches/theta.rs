@@ -245,8 +245,9 @@ fn with_bounds(call: &Call<'_>) -> Result<ArrayRef> {
     };
     let found = sketches(call, 0)?;
     let texts = found.iter().map(|bytes| {
-        let Some(bytes) = bytes else { return Ok(None) };
-        let [estimate, high, low] = read(bytes)?.map_or([0.0; 3], |sketch| {
+        // NULL is an empty sketch here.
+        let sketch = bytes.map(read).transpose()?.flatten();
+        let [estimate, high, low] = sketch.map_or([0.0; 3], |sketch| {
             [
                 sketch.estimate(),
                 sketch.upper_bound(deviations),
