@@ -111,7 +111,11 @@ impl BloomFilter {
         };
         let length = u32::from_be_bytes(*length) as usize;
         let (words, rest) = words.as_chunks::<8>();
-        if words.len() != length || !rest.is_empty() || length % WORDS_PER_BLOCK != 0 || *functions > 127 {
+        if words.len() != length
+            || !rest.is_empty()
+            || !length.is_multiple_of(WORDS_PER_BLOCK)
+            || *functions > 127
+        {
             return exec_err!("a Bloom filter of {length} words has {} words", words.len());
         }
         Ok(BloomFilter {

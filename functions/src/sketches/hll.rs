@@ -399,11 +399,15 @@ mod tests {
         let users = ["a", "b", "c"];
         let sketch = aggregated(DS_HLL, &[&[texts_of(&users)]], &[]);
         let call = |name: &str, arguments: &[ScalarValue]| called(&FUNCTIONS, name, arguments).unwrap();
-        let estimate = call("hll_sketch_estimate", &[sketch.clone()]);
+        let estimate = call("hll_sketch_estimate", std::slice::from_ref(&sketch));
         assert_eq!(estimate, ScalarValue::Float64(Some(3.000000014901161)));
         let rounded = call("hll_sketch_estimate", &[sketch.clone(), true.into()]);
         assert_eq!(rounded, ScalarValue::Float64(Some(3.0)));
-        let bounds = call("hll_sketch_estimate_with_error_bounds", &[sketch.clone()]).to_string();
+        let bounds = call(
+            "hll_sketch_estimate_with_error_bounds",
+            std::slice::from_ref(&sketch),
+        )
+        .to_string();
         assert_eq!(bounds, "[3.000000014901161, 3.0, 3.0001498026537594]");
         let union = call("hll_sketch_union", &[sketch.clone(), bytes(&[]), sketch.clone()]);
         assert_eq!(
@@ -421,7 +425,7 @@ mod tests {
         };
         let null = ScalarValue::Binary(None);
         assert_eq!(
-            call("hll_sketch_estimate", &[null.clone()]),
+            call("hll_sketch_estimate", std::slice::from_ref(&null)),
             ScalarValue::Float64(Some(0.0))
         );
         assert_eq!(

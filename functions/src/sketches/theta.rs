@@ -117,14 +117,19 @@ fn read(bytes: &[u8]) -> Result<Option<CompactThetaSketch>> {
     CompactThetaSketch::deserialize(bytes).map(Some).map_err(refused)
 }
 
-/// The bytes of a sketch; Java marks one of a single entry.
+/// The bytes of a sketch as Java writes them: with a mark of a single entry, and the sampling probability of 1 where
+/// there is a number of entries.
 fn serialized(sketch: &CompactThetaSketch) -> Vec<u8> {
     const SINGLE: u8 = 1 << 5;
     let mut bytes = sketch.serialize();
-    if sketch.num_retained() == 1
-        && let [1, _, _, _, _, flags, ..] = bytes.as_mut_slice()
-    {
-        *flags |= SINGLE;
+    match bytes.as_mut_slice() {
+        [1, _, _, _, _, flags, ..] if sketch.num_retained() == 1 => *flags |= SINGLE,
+        [2 | 3, _, _, _, _, _, _, _, _, _, _, _, probability @ ..] => {
+            if let Some(probability) = probability.first_chunk_mut::<4>() {
+                *probability = 1_f32.to_le_bytes();
+            }
+        }
+        _ => {}
     }
     bytes
 }
