@@ -10,7 +10,7 @@ use super::{Planner, datafusion_statement};
 use crate::check::place_of;
 use crate::error::PlanError;
 use crate::operands::{self, Call};
-use crate::{parameters, rewrite, sql_types};
+use crate::{append, parameters, rewrite, sql_types};
 
 const UNKNOWN: &str = "No match found for function signature ";
 
@@ -125,6 +125,7 @@ impl Planner<'_> {
         session: &SessionState,
         mut query: Query,
     ) -> Result<LogicalPlan, DataFusionError> {
+        append::write_out(&mut query, &self.request.tables)?;
         rewrite::rewrite(&mut query, self.clock());
         session.statement_to_plan(datafusion_statement(&query)).await
     }
