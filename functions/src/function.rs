@@ -186,6 +186,7 @@ impl ScalarUDFImpl for DruidFunction {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        crate::text::check_pattern(self.name(), arguments.scalar_arguments)?;
         let types: Vec<DataType> = arguments
             .arg_fields
             .iter()

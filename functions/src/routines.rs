@@ -20,6 +20,7 @@ const SIGNATURES: &str = include_str!("routines.tsv");
 pub(crate) const SYNTAX: &[&str] = &[
     "+",
     "-",
+    "APPEND",
     "ARRAY",
     "BETWEEN ASYMMETRIC",
     "BETWEEN SYMMETRIC",
@@ -33,6 +34,7 @@ pub(crate) const SYNTAX: &[&str] = &[
     "IFNULL",
     "LATEST",
     "LIKE",
+    "LOCALTIMESTAMP",
     "MOD",
     "NOT BETWEEN ASYMMETRIC",
     "NOT BETWEEN SYMMETRIC",

@@ -45,6 +45,9 @@ const SPILLING: [&str; 7] = [
 /// An ingestion that does not fit either, with half of that memory.
 const SPILLING_INGESTION: &str = "insert-day";
 
+/// A window holds rows while the sorts below it hold theirs.
+const WINDOW: &str = "window-over-groups";
+
 #[derive(Debug, Deserialize)]
 struct Answer {
     columns: Vec<String>,
@@ -100,6 +103,9 @@ fn context(question: &Question) -> Value {
     }
     if question.builds {
         context["taskMemoryBytes"] = json!(3 * TASK_MEMORY_BYTES);
+    }
+    if question.name == WINDOW {
+        context["taskMemoryBytes"] = json!(5 * TASK_MEMORY_BYTES);
     }
     if question.name == SPILLING_INGESTION {
         context["taskMemoryBytes"] = json!(TASK_MEMORY_BYTES / 2);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::spill::get_record_batch_memory_size;
@@ -98,7 +98,7 @@ impl Rows {
     /// Takes the next rows.
     ///
     /// # Errors
-    /// When there is room for them neither in memory nor on disk.
+    /// When there is no room on disk for those before them.
     pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
         let rows = batch.num_rows();
         if rows == 0 {
@@ -192,7 +192,7 @@ impl Rows {
     /// The rows that came with a row.
     ///
     /// # Errors
-    /// When they are on disk and cannot be read, or there is no memory for them.
+    /// When they are on disk and cannot be read.
     pub fn load(&mut self, row: usize) -> Result<Arc<Loaded>> {
         let position = self
             .position(row)
@@ -236,22 +236,14 @@ impl Rows {
         }
     }
 
-    /// Memory for so many bytes; rows that are in memory make room for it.
+    /// Memory for so many bytes; rows that are in memory make room for it. One batch is there in any case: it has been read,
+    /// and what is worked on must be in memory.
     fn room(&mut self, bytes: usize) -> Result<Share> {
         if let Ok(share) = Share::take(&self.memory, bytes) {
             return Ok(share);
         }
         self.spill()?;
-        Share::take(&self.memory, bytes).map_err(|error| self.no_room(bytes, &error))
-    }
-
-    fn no_room(&self, bytes: usize, error: &DataFusionError) -> DataFusionError {
-        DataFusionError::ResourcesExhausted(format!(
-            "a window needs {bytes} bytes for rows at a time and holds {} already; give the workers more memory \
-             (--memory-limit): {}",
-            self.memory.size(),
-            error.strip_backtrace()
-        ))
+        Ok(Share::take(&self.memory, bytes).unwrap_or_else(|_| Share::overdraw(&self.memory, bytes)))
     }
 
     fn spill(&mut self) -> Result<()> {

@@ -145,6 +145,10 @@ fn call(
     label: usize,
 ) -> Result<Arc<dyn WindowExpr>> {
     let registry = sarsen_functions::registry();
+    let (name, distinct) = match name.strip_suffix(" distinct") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
     let function = match registry.udwf(name) {
         Ok(function) => WindowFunctionDefinition::WindowUDF(function),
         Err(_) => WindowFunctionDefinition::AggregateUDF(registry.udaf(name)?),
@@ -159,7 +163,7 @@ fn call(
         Arc::new(frame),
         schema(),
         false,
-        false,
+        distinct,
         None,
     )
 }
@@ -543,7 +547,7 @@ async fn functions_that_do_not_look_ahead_neither_keep_nor_spill_a_window() {
 
 #[tokio::test]
 async fn what_a_function_keeps_is_taken_from_the_pool() {
-    let case = one_window(50_000).with("array_agg", &["v"], whole());
+    let case = one_window(50_000).with("count distinct", &["o"], whole());
     let error = run(&case.ours(), context(Measured::new(300 << 10)))
         .await
         .unwrap_err();

@@ -6,7 +6,7 @@ mod part;
 mod regexp;
 mod search;
 
-pub(crate) use regexp::split;
+pub(crate) use regexp::{check_pattern, split};
 
 use std::borrow::Cow;
 use std::sync::Arc;

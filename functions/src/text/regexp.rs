@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringArray, 
 use arrow::compute::cast;
 use arrow::compute::kernels::regexp::{regexp_is_match_scalar, regexp_match};
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::functions::regex;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::scalar::ScalarValue;
@@ -20,6 +20,27 @@ pub(super) const FUNCTIONS: [Definition; 4] = [
     Definition::new("regexp_replace", &[Text, Text, Text], Gives::Text, replace),
     Definition::new("string_to_array", &[Text, Text], Gives::Texts, split),
 ];
+
+/// Refuses a literal pattern that is none when a call is planned.
+///
+/// # Errors
+/// In Druid's words, with the regular expression library's reason.
+pub(crate) fn check_pattern(name: &str, literals: &[Option<&ScalarValue>]) -> Result<()> {
+    if !name.starts_with("regexp_") {
+        return Ok(());
+    }
+    let literal = literals.get(1).copied().flatten();
+    let Some(pattern) = literal.and_then(|pattern| pattern.try_as_str().flatten()) else {
+        return Ok(());
+    };
+    let no_texts = StringViewArray::new_null(0);
+    match regexp_is_match_scalar(&no_texts, pattern, None) {
+        Ok(_) => Ok(()),
+        Err(reason) => plan_err!(
+            "An invalid pattern [{pattern}] was provided for the [{name}] function, error: [{reason}]"
+        ),
+    }
+}
 
 fn pattern<'c>(call: &'c Call<'_>) -> Result<Option<&'c str>> {
     call.literal_text(1)

@@ -101,6 +101,12 @@ const SPECIAL: &[Special] = &[
         "SELECT e.n, x.a FROM events e LEFT JOIN (SELECT CASE WHEN n < 0 OR n >= 1000000 THEN n END AS k, CAST(n AS VARCHAR) AS a FROM events) x ON e.n = x.k",
         "SELECT e.n, x.a FROM events e LEFT JOIN (SELECT CASE WHEN n < 0 OR n >= 1000000 THEN n END AS k, CAST(n AS VARCHAR) AS a FROM events) x ON e.n = x.k",
     ),
+    // The users have no `n`.
+    worded(
+        "append",
+        "SELECT country, CAST(NULL AS VARCHAR) AS name, n FROM events WHERE n > 1",
+        "SELECT country, CAST(NULL AS VARCHAR) AS name, n FROM events WHERE n > 1",
+    ),
     worded("extern", "SELECT 1 AS a, 'x' AS b", "SELECT 1 AS a, 'x' AS b"),
     Special {
         name: "replace-where",
