@@ -34,6 +34,14 @@ cluster: setup ## start a cluster of processes: etcd, PostgreSQL, every role (st
 	cargo build --release --locked -p sarsen
 	./deploy/local-cluster.sh up
 
+conformance: setup ## run Druid's own SQL checks, where ../shared/conformance holds them (a tenth: make conformance-tenth)
+	cargo build --release --locked -p sarsen
+	./tests/conformance/conformance.py --all
+
+conformance-tenth: setup
+	cargo build --workspace --locked
+	./tests/conformance/conformance.py --binary target/debug/sarsen
+
 test-deploy: setup ## check the chart, the compose file and their command lines (needs Go, for helm)
 	cargo build --locked -p sarsen
 	./tools/setup-deploy.sh
@@ -44,4 +52,4 @@ test-rolling: setup ## replace every process of a cluster while 20 queries run; 
 	cargo build --locked -p sarsen
 	./deploy/rolling_restart.py --binary target/debug/sarsen
 
-.PHONY: help setup demo test lint bench bench-cluster bench-code bench-build cluster test-deploy test-rolling
+.PHONY: help setup demo test conformance conformance-tenth lint bench bench-cluster bench-code bench-build cluster test-deploy test-rolling
