@@ -21,6 +21,8 @@ pub struct Pick {
     cursor: Cursor,
     /// Where the last result came from.
     at: usize,
+    /// Whether that was in the current window; otherwise a result may come from any row behind.
+    found: bool,
     results: Picked,
     progress: Progress,
 }
@@ -74,6 +76,7 @@ impl Pick {
             which,
             cursor: Cursor::new(vec![value]),
             at: 0,
+            found: false,
             results: Picked {
                 sources: vec![otherwise.to_array()?],
                 source: None,
@@ -190,6 +193,7 @@ impl Function for Pick {
         while let Some((row, window)) = self.progress.next(rows, to) {
             if row == window.start && self.progress.begins() {
                 self.at = row;
+                self.found = false;
                 if let Which::Nth { frame, .. } = &mut self.which {
                     frame.begin(window);
                 }
@@ -201,6 +205,7 @@ impl Function for Pick {
                 None => self.results.nothing(),
                 Some(source) => {
                     self.at = source;
+                    self.found = true;
                     let (values, chunk) = self.cursor.at(rows, source)?;
                     let values = values
                         .first()
@@ -222,7 +227,8 @@ impl Function for Pick {
                 let certain = frame.has_current_row();
                 let start = frame.needed_for_start();
                 let end = frame.needed_for_end();
-                let source = if *nth > 0 && frame.is_open_started() && self.cursor.has(self.at) {
+                let is_fixed = *nth > 0 && frame.is_open_started() && self.found;
+                let source = if is_fixed && self.cursor.has(self.at) {
                     // The same row for the whole window.
                     usize::MAX
                 } else {

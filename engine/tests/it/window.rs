@@ -402,6 +402,38 @@ fn assert_same(expected: &RecordBatch, found: &RecordBatch, case: &Case, seed: u
     );
 }
 
+/// The chunk in which a window begins has been looked at for the one before it, and the row that is wanted comes later.
+#[tokio::test]
+async fn a_row_far_behind_the_beginning_of_a_later_window_is_kept() {
+    let mut case = one_window(35_000);
+    let mut numbered = 0_i64..;
+    for batch in &mut case.batches {
+        let rows: Vec<i64> = numbered.by_ref().take(batch.num_rows()).collect();
+        let mut columns = batch.columns().to_vec();
+        columns[0] = Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|row| i64::from(*row >= 15_000)),
+        ));
+        columns[2] = Arc::new(Int64Array::from(rows));
+        *batch = RecordBatch::try_new(schema(), columns).unwrap();
+    }
+    let frame = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::Preceding(ScalarValue::UInt64(Some(5_000))),
+    );
+    let args = [col("v", &schema()).unwrap(), lit(9_001_i64)];
+    case.exprs
+        .push(call("nth_value", &args, &case.partition_by, &case.order_by, frame, 0).unwrap());
+    let found = run(&case.ours(), context(Measured::new(64 << 20))).await.unwrap();
+    let values: &Int64Array = found.column(5).as_any().downcast_ref().unwrap();
+    let expected = (0..35_000).map(|row| match row {
+        14_000..15_000 => Some(9_000),
+        29_000.. => Some(24_000),
+        _ => None,
+    });
+    assert_eq!(*values, Int64Array::from_iter(expected));
+}
+
 /// One window of so many rows in the order of `o`, which counts from 0, in pairs of equal ones.
 fn one_window(rows: usize) -> Case {
     let schema = schema();
