@@ -129,11 +129,16 @@ impl Path {
     /// # Errors
     /// Shows the path.
     pub fn parse(path: &str) -> Result<Self, StorageError> {
+        Path::parse_within(path, 0)
+    }
+
+    /// Reads a path within so many parentheses, signs and filters.
+    fn parse_within(path: &str, depth: usize) -> Result<Self, StorageError> {
         let bad = |what: &str| StorageError::Spec(format!("flattenSpec: path [{path}] {what}"));
         let mut rest = path.strip_prefix('$').unwrap_or(path);
         if !path.starts_with('$') && !path.starts_with(['.', '[']) {
             // As a path that begins at the root.
-            return Path::parse(&format!("$.{path}"));
+            return Path::parse_within(&format!("$.{path}"), depth);
         }
         let mut steps = Vec::new();
         let mut function = None;
@@ -170,7 +175,8 @@ impl Path {
                     let inside = rest.get(1..end).unwrap_or_default().trim();
                     rest = rest.get(end + 1..).unwrap_or_default();
                     steps.push(
-                        bracket(inside).ok_or_else(|| bad("has brackets that this engine cannot read"))?,
+                        bracket(inside, depth)
+                            .ok_or_else(|| bad("has brackets that this engine cannot read"))?,
                     );
                 }
                 _ => return Err(bad("is not one")),
@@ -292,13 +298,13 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(inside: &str) -> Option<Step> {
+fn bracket(inside: &str, depth: usize) -> Option<Step> {
     if inside == "*" {
         return Some(Step::Any);
     }
     if let Some(condition) = inside.strip_prefix('?') {
         let condition = condition.trim().strip_prefix('(')?.strip_suffix(')')?;
-        return Filter::parse(condition).map(Step::Matching);
+        return Filter::parse(condition, depth).map(Step::Matching);
     }
     if inside.starts_with(['\'', '"']) {
         let quote = inside.chars().next()?;
@@ -389,6 +395,24 @@ mod tests {
         ] {
             let error = Path::parse(path).unwrap_err().to_string();
             assert!(error.contains(&format!("[{path}]")), "{error}");
+        }
+    }
+
+    #[test]
+    fn filters_are_nested_to_a_depth() {
+        let nested = |depth: usize| {
+            [
+                format!("$.a[?({}@.b)]", "!".repeat(depth)),
+                format!("$.a[?({}@.b{})]", "(".repeat(depth), ")".repeat(depth)),
+                format!("$.a{}{}", "[?(@.b".repeat(depth), ")]".repeat(depth)),
+            ]
+        };
+        for path in nested(30) {
+            assert!(Path::parse(&path).is_ok(), "{path}");
+        }
+        for path in nested(101).into_iter().chain(nested(200_000)) {
+            let error = Path::parse(&path).unwrap_err().to_string();
+            assert!(error.contains("brackets that this engine cannot read"));
         }
     }
 

@@ -43,9 +43,10 @@ const COMPARISONS: [(&str, Comparison); 6] = [
 ];
 
 impl Filter {
-    /// Reads what stands within `?(…)`; `None` for what is not here.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut reader = Reader { rest: text };
+    /// Reads what stands within `?(…)`, which is within so much else; `None` for what is not here.
+    pub(super) fn parse(text: &str, depth: usize) -> Option<Self> {
+        let mut reader = Reader { rest: text, depth };
+        reader.enter()?;
         let filter = reader.any()?;
         reader.rest.trim().is_empty().then_some(filter)
     }
@@ -100,8 +101,13 @@ impl Comparison {
     }
 }
 
+/// Parentheses, signs and filters that may be within each other.
+const MOST_DEPTH: usize = 100;
+
 struct Reader<'a> {
     rest: &'a str,
+    /// Within how many it is.
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -113,6 +119,12 @@ impl<'a> Reader<'a> {
             }
             None => false,
         }
+    }
+
+    /// `None` where it is too deep.
+    fn enter(&mut self) -> Option<()> {
+        self.depth += 1;
+        (self.depth <= MOST_DEPTH).then_some(())
     }
 
     fn any(&mut self) -> Option<Filter> {
@@ -133,10 +145,15 @@ impl<'a> Reader<'a> {
 
     fn one(&mut self) -> Option<Filter> {
         if self.take("!") {
-            return Some(Filter::Not(Box::new(self.one()?)));
+            self.enter()?;
+            let filter = self.one()?;
+            self.depth -= 1;
+            return Some(Filter::Not(Box::new(filter)));
         }
         if self.take("(") {
+            self.enter()?;
             let filter = self.any()?;
+            self.depth -= 1;
             return self.take(")").then_some(filter);
         }
         let left = self.operand()?;
@@ -153,7 +170,8 @@ impl<'a> Reader<'a> {
         match self.rest.chars().next()? {
             '@' => {
                 let path = self.word()?.strip_prefix('@')?;
-                Path::parse(&format!("${path}")).ok().map(Operand::Found)
+                let path = Path::parse_within(&format!("${path}"), self.depth);
+                path.ok().map(Operand::Found)
             }
             quote @ ('\'' | '"') => {
                 let inside = self.rest.get(1..)?;
