@@ -169,6 +169,7 @@ impl ExecutionPlan for ExternScanExec {
                     context: Arc::clone(&bound.context),
                     counters: Arc::clone(&bound.counters),
                     parse_errors: Arc::clone(&bound.parse_errors),
+                    max_bytes: None,
                     entry: None,
                 };
                 Ok::<_, DataFusionError>(

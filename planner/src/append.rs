@@ -196,7 +196,12 @@ fn select(table: &TableSchema, columns: &[Column]) -> String {
             }
         })
         .collect();
-    format!("SELECT {} FROM {}", items.join(", "), quoted(&table.name))
+    // A named query of that name is no table.
+    format!(
+        "SELECT {} FROM \"druid\".{}",
+        items.join(", "),
+        quoted(&table.name)
+    )
 }
 
 fn quoted(name: &str) -> String {

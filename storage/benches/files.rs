@@ -67,6 +67,7 @@ fn request_of(source: &str, location: &str, bytes: usize, format: &str) -> ReadR
         context: Arc::new(SourceContext::new(&["/".to_owned()]).unwrap()),
         counters: Arc::new(ReadCounters::default()),
         parse_errors: Arc::new(ParseErrors::new(0)),
+        max_bytes: None,
         entry: None,
     }
 }

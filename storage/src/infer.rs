@@ -5,6 +5,7 @@
 
 mod shape;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -26,6 +27,18 @@ const LISTED_FILES: usize = 10_000;
 
 /// Rows that are read of a file.
 const SAMPLED_ROWS: usize = 1_000;
+
+/// Rows that come at once.
+const BATCH_ROWS: usize = 100;
+
+/// Bad rows of a file behind which it is not read on.
+const BAD_ROWS: i64 = 1_000;
+
+/// Bytes that are read of a text.
+const SAMPLED_BYTES: u64 = 16 << 20;
+
+/// Columns that are inferred at the most.
+const MOST_COLUMNS: usize = 10_000;
 
 /// The column of whole rows in a sample: no field has such a name.
 const ROW: &str = "\u{1}row";
@@ -55,10 +68,10 @@ pub async fn infer(
                 found.rows_of_texts(request, &names).await?;
             }
             FormatKind::Regex(regex) => found.rows_of_texts(request, &regex.columns).await?,
-            FormatKind::Lines => found.add("line", Shape::Text),
+            FormatKind::Lines => found.add("line", Shape::Text)?,
         }
     }
-    if found.0.is_empty() {
+    if found.columns.is_empty() {
         let read = match files.is_empty() {
             true => "it has no files".to_owned(),
             false => format!("no row was found in {} of its files", files.len()),
@@ -69,10 +82,10 @@ pub async fn infer(
         )));
     }
     for field in source.system_fields() {
-        found.add(field.name(), Shape::Text);
+        found.add(field.name(), Shape::Text)?;
     }
     let columns = found
-        .0
+        .columns
         .into_iter()
         .map(|(name, shape)| (name, shape.druid_type()));
     Ok(Signature(columns.collect()))
@@ -103,25 +116,39 @@ fn request(
         format: format.clone(),
         signature: Signature(Vec::new()),
         projection: None,
-        batch_rows: SAMPLED_ROWS,
+        batch_rows: BATCH_ROWS,
         context: Arc::clone(context),
         counters: Arc::default(),
         // Bad rows are for the reading itself to tell.
-        parse_errors: Arc::new(ParseErrors::new(-1)),
+        parse_errors: Arc::new(ParseErrors::new(BAD_ROWS)),
+        max_bytes: Some(SAMPLED_BYTES),
         entry: None,
     }
 }
 
 /// Columns so far with what their values are.
 #[derive(Default)]
-struct Found(Vec<(String, Shape)>);
+struct Found {
+    columns: Vec<(String, Shape)>,
+    /// Where each name is among them.
+    places: HashMap<String, usize>,
+}
 
 impl Found {
-    fn add(&mut self, name: &str, shape: Shape) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = std::mem::replace(known, Shape::Null).and(shape),
-            None => self.0.push((name.to_owned(), shape)),
+    fn add(&mut self, name: &str, shape: Shape) -> Result<(), StorageError> {
+        let place = self.places.get(name);
+        if let Some((_, known)) = place.and_then(|place| self.columns.get_mut(*place)) {
+            *known = std::mem::replace(known, Shape::Null).and(shape);
+            return Ok(());
         }
+        if self.columns.len() == MOST_COLUMNS {
+            return Err(StorageError::Spec(format!(
+                "The columns cannot be inferred: there are more than {MOST_COLUMNS}. Give EXTERN a signature."
+            )));
+        }
+        self.places.insert(name.to_owned(), self.columns.len());
+        self.columns.push((name.to_owned(), shape));
+        Ok(())
     }
 
     /// Fields of the rows themselves, and those that a `flattenSpec` finds.
@@ -134,31 +161,40 @@ impl Found {
             for row in rows.into_iter().flatten().flatten().filter(|_| discovers) {
                 let fields = serde_json::from_str::<Map<String, Value>>(row).unwrap_or_default();
                 for (name, value) in &fields {
-                    self.add(name, Shape::of_value(value));
+                    self.add(name, Shape::of_value(value))?;
                 }
             }
-            self.columns(&batch, &flattened, Shape::of_value);
+            self.columns_of(&batch, &flattened, Shape::of_value)?;
+            // Whoever waits may be gone by now.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
     async fn rows_of_texts(&mut self, request: ReadRequest, names: &[String]) -> Result<(), StorageError> {
         for name in names {
-            self.add(name, Shape::Null);
+            self.add(name, Shape::Null)?;
         }
         for batch in sample(request, names.iter().map(String::as_str)).await? {
-            self.columns(&batch, names, Shape::of_text);
+            self.columns_of(&batch, names, Shape::of_text)?;
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    fn columns(&mut self, batch: &RecordBatch, names: &[String], shape: fn(&Value) -> Shape) {
+    fn columns_of(
+        &mut self,
+        batch: &RecordBatch,
+        names: &[String],
+        shape: fn(&Value) -> Shape,
+    ) -> Result<(), StorageError> {
         for (name, column) in names.iter().zip(batch.columns()) {
             let texts = column.as_string::<i64>().iter().flatten();
             let values = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
             let shape = values.fold(Shape::Null, |known, value| known.and(shape(&value)));
-            self.add(name, shape);
+            self.add(name, shape)?;
         }
+        Ok(())
     }
 }
 
@@ -174,7 +210,12 @@ async fn sample(
     while rows < SAMPLED_ROWS
         && let Some(batch) = batches.next().await
     {
-        let batch = batch?;
+        let batch = match batch {
+            Ok(batch) => batch,
+            // What was read before is what is known.
+            Err(StorageError::TooManyBadRows { .. }) => break,
+            Err(error) => return Err(error),
+        };
         rows += batch.num_rows();
         sampled.push(batch);
     }

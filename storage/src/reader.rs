@@ -51,6 +51,8 @@ pub struct ReadRequest {
     pub context: Arc<SourceContext>,
     pub counters: Arc<ReadCounters>,
     pub parse_errors: Arc<ParseErrors>,
+    /// Bytes of a text, decompressed, behind which its file is taken to end; `None` for all.
+    pub max_bytes: Option<u64>,
     /// The one file of the split's archive that is read; `None` for all of them, and for what is no archive.
     pub entry: Option<Entry>,
 }
@@ -269,7 +271,7 @@ fn read(mut request: ReadRequest, runtime: &Handle, output: &Output) -> Result<(
         request.split.range = None;
     }
     if compression == Some(Compression::Zip) {
-        for entry in archive::entries(&request, runtime)? {
+        for entry in archive::entries(&request, runtime, &|| output.is_wanted())? {
             let entry = Some(entry);
             read_file(
                 &ReadRequest {
@@ -311,7 +313,7 @@ pub(crate) async fn header_names(request: ReadRequest) -> Result<Vec<String>, St
             return delimited::header(&request, format, &runtime);
         }
         let mut names = Vec::new();
-        for entry in archive::entries(&request, &runtime)?
+        for entry in archive::entries(&request, &runtime, &|| true)?
             .into_iter()
             .take(SAMPLED_ENTRIES)
         {
@@ -395,6 +397,19 @@ impl Output {
         self.counters.add_rows(batch.num_rows());
         let batch = self.with_constants(batch)?;
         self.sender.blocking_send(Ok(batch)).map_err(|_| Stop::Gone)
+    }
+
+    /// Stops a reader whose stream nobody reads any more, where it may have nothing to send for long.
+    fn check_wanted(&self) -> Result<(), Stop> {
+        match self.is_wanted() {
+            true => Ok(()),
+            false => Err(Stop::Gone),
+        }
+    }
+
+    /// Whether somebody reads the stream.
+    fn is_wanted(&self) -> bool {
+        !self.sender.is_closed()
     }
 
     fn with_constants(&self, batch: RecordBatch) -> Result<RecordBatch, StorageError> {

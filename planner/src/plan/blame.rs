@@ -1,5 +1,7 @@
 //! Which call a statement is refused for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use datafusion::common::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, Projection};
@@ -13,6 +15,22 @@ use crate::operands::{self, Call};
 use crate::{append, parameters, rewrite, sql_types};
 
 const UNKNOWN: &str = "No match found for function signature ";
+
+/// Plans that are tried for one statement: whoever writes the statement decides how large they are.
+const MOST_PLANS: usize = 200;
+
+/// How many plans may still be tried.
+struct Left(AtomicUsize);
+
+impl Left {
+    /// Whether one more may be.
+    fn take(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+}
 
 /// Whether there is a function of a call's name.
 #[derive(Clone, Copy)]
@@ -37,6 +55,7 @@ impl Planner<'_> {
             .as_deref()
             .map(|rest| rest.split(';').next().unwrap_or_default());
         let known = if name.is_some() { Known::No } else { Known::Yes };
+        let left = Left(AtomicUsize::new(MOST_PLANS));
         for call in operands::calls(&query) {
             let is_named = |name: &str| match &call.expr {
                 Expr::Function(function) => function.name.to_string().eq_ignore_ascii_case(name),
@@ -45,10 +64,10 @@ impl Planner<'_> {
             if name.is_some_and(|name| !is_named(name)) {
                 continue;
             }
-            let Some(types) = self.operand_types(session, &call).await else {
+            let Some(types) = self.operand_types(session, &call, &left).await else {
                 continue;
             };
-            let Some(message) = self.said_of(session, &call, &types, known).await else {
+            let Some(message) = self.said_of(session, &call, &types, known, &left).await else {
                 continue;
             };
             // The text of a parameter is not in the statement.
@@ -74,11 +93,12 @@ impl Planner<'_> {
         call: &Call,
         types: &[String],
         known: Known,
+        left: &Left,
     ) -> Option<String> {
         if let (Expr::Function(function), Known::No) = (&call.expr, known) {
             return Some(operands::unknown(&function.name.to_string(), types));
         }
-        let own = self.refusal_of(session, call).await?;
+        let own = self.refusal_of(session, call, left).await?;
         if !operands::is_about_types(&own) || !call.is_named_in(&own) {
             return None;
         }
@@ -87,9 +107,9 @@ impl Planner<'_> {
     }
 
     /// The SQL types of what a call is applied to; `None` where they cannot be told, since they are refused themselves.
-    async fn operand_types(&self, session: &SessionState, call: &Call) -> Option<Vec<String>> {
+    async fn operand_types(&self, session: &SessionState, call: &Call, left: &Left) -> Option<Vec<String>> {
         let operands = call.operands();
-        for query in call.queries(&operands) {
+        for query in call.queries(&operands).take_while(|_| left.take()) {
             let Ok(LogicalPlan::Projection(plan)) = self.unchecked(session, query).await else {
                 continue;
             };
@@ -106,10 +126,13 @@ impl Planner<'_> {
         None
     }
 
-    /// What is said of a call alone; `None` when nothing is.
-    async fn refusal_of(&self, session: &SessionState, call: &Call) -> Option<String> {
+    /// What is said of a call alone; `None` when nothing is, or there are no more plans to try.
+    async fn refusal_of(&self, session: &SessionState, call: &Call, left: &Left) -> Option<String> {
         let mut refusal = None;
-        for query in call.queries(std::slice::from_ref(&call.expr)) {
+        for query in call
+            .queries(std::slice::from_ref(&call.expr))
+            .take_while(|_| left.take())
+        {
             let planned = self.unchecked(session, query).await;
             match planned.and_then(|plan| session.optimize(&plan)) {
                 Ok(_) => return None,
@@ -140,4 +163,18 @@ fn planned_types(plan: Projection) -> Vec<String> {
         _ => sql_name(field.data_type()),
     });
     types.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_are_counted() {
+        let left = Left(AtomicUsize::new(2));
+        assert_eq!(
+            [left.take(), left.take(), left.take(), left.take()],
+            [true, true, false, false]
+        );
+    }
 }

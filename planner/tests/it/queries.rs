@@ -79,6 +79,10 @@ pub const QUERIES: &[(&str, &str)] = &[
         "SELECT country, name, n FROM TABLE(APPEND('events', 'users')) WHERE n > 1",
     ),
     query(
+        "append-beside-named-query",
+        "WITH users AS (SELECT 'x' AS name, 5 AS n) SELECT name, n FROM TABLE(APPEND('events', 'users'))",
+    ),
+    query(
         "union-of-groups",
         "SELECT country, COUNT(*) FROM (SELECT DISTINCT country FROM events UNION ALL SELECT DISTINCT country FROM users) GROUP BY 1",
     ),

@@ -58,6 +58,9 @@ impl Avro {
 /// Values that a schema may have once every name in it stands for its definition.
 const MAX_NODES: usize = 100_000;
 
+/// Bytes that its texts may then have.
+const MAX_BYTES: usize = 64 << 20;
+
 /// A schema whose fields are of their underlying primitive types, since Druid has no logical ones, and in which every type
 /// is written out where it is used, so that any field can be left out.
 ///
@@ -71,15 +74,62 @@ pub(crate) fn plain_schema(schema: &Value) -> Result<Value, String> {
 #[derive(Default)]
 struct Names {
     /// By full name, with their size.
-    known: HashMap<String, (Value, usize)>,
+    known: HashMap<String, (Value, Size)>,
     /// Those within which the current place is.
     open: Vec<String>,
+    size: Size,
+}
+
+/// What there is of a schema.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
     nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    /// Of a type, apart from the types within it.
+    fn of(schema: &Value) -> Self {
+        let bytes = match schema {
+            Value::Object(members) => {
+                let own = members.iter().filter(|(key, _)| !HOLDERS.contains(&key.as_str()));
+                let fields = members.get("fields").and_then(Value::as_array);
+                let of_fields = fields
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_object)
+                    .flatten()
+                    .filter(|(key, _)| *key != "type");
+                own.chain(of_fields)
+                    .map(|(key, value)| key.len() + text_bytes(value))
+                    .sum()
+            }
+            Value::Array(_) => 0,
+            other => text_bytes(other),
+        };
+        Size { nodes: 1, bytes }
+    }
+}
+
+/// Members of a type that hold others.
+const HOLDERS: [&str; 4] = ["type", "fields", "items", "values"];
+
+/// About the bytes of a value as a text.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements.iter().map(|element| 1 + text_bytes(element)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| key.len() + text_bytes(value))
+            .sum(),
+        _ => 8,
+    }
 }
 
 impl Names {
     fn plain(&mut self, schema: &Value, namespace: &str) -> Result<Value, String> {
-        self.count(1)?;
+        self.count(Size::of(schema))?;
         match schema {
             Value::String(name) => self.named(name, namespace),
             Value::Array(branches) => branches
@@ -100,12 +150,16 @@ impl Names {
         }
     }
 
-    fn count(&mut self, nodes: usize) -> Result<(), String> {
-        self.nodes += nodes;
-        match self.nodes > MAX_NODES {
-            true => Err(format!("its schema has more than {MAX_NODES} types and fields")),
-            false => Ok(()),
+    fn count(&mut self, more: Size) -> Result<(), String> {
+        self.size.nodes += more.nodes;
+        self.size.bytes += more.bytes;
+        if self.size.nodes > MAX_NODES {
+            return Err(format!("its schema has more than {MAX_NODES} types and fields"));
         }
+        if self.size.bytes > MAX_BYTES {
+            return Err(format!("its schema has more than {MAX_BYTES} bytes"));
+        }
+        Ok(())
     }
 
     fn named(&mut self, name: &str, namespace: &str) -> Result<Value, String> {
@@ -116,13 +170,13 @@ impl Names {
         if self.open.contains(&full) {
             return Err(format!("type [{full}] holds itself, which is not supported"));
         }
-        let (schema, nodes) = self
+        let known = self.known.get(&full).map(|(_, size)| *size);
+        self.count(known.ok_or_else(|| format!("type [{full}] is not defined"))?)?;
+        Ok(self
             .known
             .get(&full)
-            .cloned()
-            .ok_or_else(|| format!("type [{full}] is not defined"))?;
-        self.count(nodes)?;
-        Ok(schema)
+            .map(|(schema, _)| schema.clone())
+            .unwrap_or_default())
     }
 
     /// A record, an enum or a fixed.
@@ -131,7 +185,8 @@ impl Names {
         let name = text("name").ok_or("a type has no name")?;
         let full = full_name(name, text("namespace").unwrap_or(namespace));
         let (namespace, name) = full.rsplit_once('.').unwrap_or(("", &full));
-        let before = self.nodes;
+        let own = Size::of(&Value::Object(members.clone())).bytes;
+        let before = self.size;
         let mut plain = members.clone();
         plain.shift_remove("logicalType");
         plain.insert("name".to_owned(), name.into());
@@ -149,7 +204,10 @@ impl Names {
             self.open.pop();
         }
         let plain = Value::Object(plain);
-        let size = self.nodes - before;
+        let size = Size {
+            nodes: self.size.nodes - before.nodes,
+            bytes: self.size.bytes - before.bytes + own,
+        };
         self.known.insert(full, (plain.clone(), size));
         Ok(plain)
     }
@@ -228,6 +286,19 @@ mod tests {
                 .unwrap_err()
                 .contains("[Nope] is not defined")
         );
+    }
+
+    #[test]
+    fn names_do_not_make_a_schema_too_large() {
+        let schema = |uses: usize| {
+            let mut fields = vec![json!({ "name": "a", "type":
+                { "type": "enum", "name": "E", "symbols": ["x".repeat(1 << 20)] } })];
+            fields.extend((0..uses).map(|number| json!({ "name": format!("f{number}"), "type": "E" })));
+            json!({ "type": "record", "name": "r", "fields": fields })
+        };
+        assert!(plain_schema(&schema(60)).is_ok());
+        let error = plain_schema(&schema(64)).unwrap_err();
+        assert_eq!(error, "its schema has more than 67108864 bytes");
     }
 
     #[test]

@@ -36,8 +36,9 @@ impl std::fmt::Debug for Entry {
 pub(super) fn entries(
     request: &ReadRequest,
     runtime: &Handle,
+    is_wanted: &dyn Fn() -> bool,
 ) -> std::result::Result<Vec<Entry>, StorageError> {
-    let archive = Arc::new(Seekable::packed(request, runtime)?);
+    let archive = Arc::new(Seekable::packed(request, runtime, is_wanted)?);
     listed(&archive, runtime).map_err(|error| StorageError::file(request.file(), error))
 }
 

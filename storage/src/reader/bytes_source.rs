@@ -36,6 +36,7 @@ impl Window {
         let file = request.file();
         let range = request.split.range;
         let is_range = range.is_some();
+        let max_bytes = request.max_bytes.unwrap_or(u64::MAX);
         // An archive's entry counts what is read of the archive.
         let counts = request.entry.is_none();
         let requests = runtime.clone();
@@ -58,7 +59,7 @@ impl Window {
                     decompress(counted, &file)
                 };
                 let mut reader = match reader {
-                    Ok(reader) => reader,
+                    Ok(reader) => reader.take(max_bytes),
                     Err(error) => {
                         let _ = sender.send(Err(StorageError::file(&file, error)));
                         return;

@@ -86,6 +86,10 @@ pub(super) fn header(
     {
         *first = rest.to_owned();
     }
+    // Druid names them by their position.
+    for (position, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
+        *name = format!("column_{}", position + 1);
+    }
     Ok(names)
 }
 

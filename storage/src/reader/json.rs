@@ -1,6 +1,7 @@
 //! JSON objects, one a line, or spread over lines, or several on one.
 
 mod lenient;
+mod open;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use self::open::Scan;
 use super::bytes_source::Window;
 use super::columns::{Cell, Columns};
 use super::{Output, ReadRequest, Stop};
@@ -43,62 +45,170 @@ pub(super) fn read(
                 .collect(),
         },
     };
+    let spread = match request.split.range {
+        None => Spread::Unknown,
+        Some(_) if is_spread(request, format, runtime)? => {
+            // Its lines say nothing of where objects begin: the first split has all of them.
+            if !request.split.begins_file() {
+                return Ok(());
+            }
+            let mut whole = request.clone();
+            whole.split.range = None;
+            return read_rows(&whole, &mut rows, Spread::Yes, runtime, output);
+        }
+        Some(_) => Spread::No,
+    };
+    read_rows(request, &mut rows, spread, runtime, output)
+}
+
+/// Whether objects are spread over lines: where the first one begins on a line and does not end there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// As long as there was none.
+    Unknown,
+    Yes,
+    No,
+}
+
+impl Spread {
+    fn of_line(line: &[u8], features: &Features) -> Self {
+        let mut scan = Scan::default();
+        scan.see(line, features);
+        match scan.is_open() && !scan.is_malformed() {
+            true => Spread::Yes,
+            false if scan.has_brackets() => Spread::No,
+            false => Spread::Unknown,
+        }
+    }
+}
+
+/// Bytes within which the first object of a file in splits has to begin if it is spread over lines.
+const FIRST_BYTES: u64 = 1 << 20;
+
+/// Whether the objects of a file of which a split is read are spread over lines.
+fn is_spread(request: &ReadRequest, format: &Json, runtime: &Handle) -> Result<bool, StorageError> {
+    let mut first = request.clone();
+    first.split.range = Some((0, FIRST_BYTES));
+    first.counters = Default::default();
+    let mut window = Window::open(&first, runtime)?;
+    while window.is_within(first.split.range)
+        && let Some((length, with_end)) = window.next_line()?
+    {
+        let line = window.available().get(..length).unwrap_or_default();
+        match Spread::of_line(line, &format.features) {
+            Spread::Unknown => window.take(with_end),
+            spread => return Ok(spread == Spread::Yes),
+        }
+    }
+    Ok(false)
+}
+
+/// Bytes that an object may have which is spread over lines.
+const MOST_OBJECT_BYTES: usize = 16 << 20;
+
+fn read_rows(
+    request: &ReadRequest,
+    rows: &mut Rows,
+    mut spread: Spread,
+    runtime: &Handle,
+    output: &Output,
+) -> Result<(), Stop> {
     let mut window = Window::open(request, runtime)?;
     window.align(request.split.range)?;
     let mut line_number = 0_u64;
-    // Text of an object that began on an earlier line; only a file whose first line is no whole object has such.
-    let mut open_object: Option<Vec<u8>> = None;
+    // Text of what is not whole yet.
+    let mut open = Open::default();
     while window.is_within(request.split.range)
         && let Some((length, with_end)) = window.next_line()?
     {
         line_number += 1;
         let line = window.available().get(..length).unwrap_or_default();
-        let parsed = match &mut open_object {
-            Some(text) => {
-                text.push(b'\n');
-                text.extend_from_slice(line);
-                rows.parse(text)
+        if spread == Spread::Unknown {
+            spread = Spread::of_line(line, rows.features);
+        }
+        let parsed = match spread {
+            Spread::Yes => open.parse(line, rows),
+            Spread::Unknown | Spread::No => {
+                rows.parse(line).map_err(|error| (shown(line), error.to_string()))
             }
-            None => rows.parse(line),
         };
-        match parsed {
-            Ok(()) => {
-                if let Some(text) = &mut open_object {
-                    text.clear();
-                }
-            }
-            Err(error) if error.is_eof() && (open_object.is_some() || line_number == 1) => {
-                open_object.get_or_insert_with(|| line.to_vec());
-            }
-            Err(error) => {
-                let text = String::from_utf8_lossy(line).chars().take(200).collect();
-                let bad = StorageError::Row {
-                    file: request.path(),
-                    record: rows.columns.records() + 1,
-                    line: line_number,
-                    text,
-                    reason: error.to_string(),
-                };
-                request.parse_errors.record(&bad)?;
-                if let Some(text) = &mut open_object {
-                    text.clear();
-                }
-            }
+        if let Err((text, reason)) = parsed {
+            record(request, rows, line_number, text, reason)?;
+            output.check_wanted()?;
         }
         window.take(with_end);
         output.send_full(&mut rows.columns)?;
     }
-    if let Some(text) = open_object.filter(|text| text.iter().any(|byte| !byte.is_ascii_whitespace())) {
-        let bad = StorageError::Row {
-            file: request.path(),
-            record: rows.columns.records() + 1,
-            line: line_number,
-            text: String::from_utf8_lossy(&text).chars().take(200).collect(),
-            reason: "the file ends in the middle of an object".to_owned(),
-        };
-        request.parse_errors.record(&bad)?;
+    if open.text.iter().any(|byte| !byte.is_ascii_whitespace()) {
+        let reason = "the file ends in the middle of an object".to_owned();
+        record(request, rows, line_number, shown(&open.text), reason)?;
     }
     output.send_rest(&mut rows.columns)
+}
+
+fn record(
+    request: &ReadRequest,
+    rows: &Rows,
+    line: u64,
+    text: String,
+    reason: String,
+) -> Result<(), StorageError> {
+    request.parse_errors.record(&StorageError::Row {
+        file: request.path(),
+        record: rows.columns.records() + 1,
+        line,
+        text,
+        reason,
+    })
+}
+
+/// As much of a bad row as its error shows.
+fn shown(text: &[u8]) -> String {
+    // A letter has four bytes at the most.
+    let first = text.get(..text.len().min(800)).unwrap_or_default();
+    String::from_utf8_lossy(first).chars().take(200).collect()
+}
+
+/// Lines of objects that are spread over them, as far as these are not whole.
+#[derive(Default)]
+struct Open {
+    text: Vec<u8>,
+    scan: Scan,
+}
+
+impl Open {
+    /// Takes the next line, and adds the objects that it makes whole. A bad row is told by its text, and why it is one.
+    fn parse(&mut self, line: &[u8], rows: &mut Rows) -> Result<(), (String, String)> {
+        for piece in [line, b"\n"] {
+            self.text.extend_from_slice(piece);
+            self.scan.see(piece, rows.features);
+        }
+        if !self.scan.is_open() || self.scan.is_malformed() {
+            let parsed = rows.parse(&self.text);
+            let bad = parsed.map_err(|error| (shown(&self.text), error.to_string()));
+            self.clear();
+            return bad;
+        }
+        if self.scan.whole() > 0 {
+            let whole: Vec<u8> = self.text.drain(..self.scan.whole()).collect();
+            self.scan.take_whole();
+            return rows
+                .parse(&whole)
+                .map_err(|error| (shown(&whole), error.to_string()));
+        }
+        if self.text.len() > MOST_OBJECT_BYTES {
+            let reason = format!("an object over several lines has more than {MOST_OBJECT_BYTES} bytes");
+            let bad = (shown(&self.text), reason);
+            self.clear();
+            return Err(bad);
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.scan = Scan::default();
+    }
 }
 
 struct Rows<'a> {

@@ -26,10 +26,16 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<(), Stop> {
     let chunks = Chunks {
-        file: Seekable::open(request, runtime)?,
+        file: Seekable::open(request, runtime, &|| output.is_wanted())?,
         runtime: runtime.clone(),
         counters: Arc::clone(&request.counters),
     };
+    let block_bytes = block_bytes(&chunks).map_err(|error| failed(request, 0, &error))?;
+    if block_bytes > MOST_BLOCK_BYTES {
+        let reason =
+            format!("its compressed blocks have {block_bytes} bytes, at most {MOST_BLOCK_BYTES} are read");
+        return Err(request.failed_after(0, &reason).into());
+    }
     let builder = ArrowReaderBuilder::try_new(chunks).map_err(|error| failed(request, 0, &error))?;
     let columns = request.columns();
     let builder = match roots(&columns, format) {
@@ -55,6 +61,65 @@ pub(super) fn read(
         output.send(batch)?;
     }
     Ok(())
+}
+
+/// Bytes of a decompressed block, which are taken before it is looked at. Java's writer makes none of 8 MiB or more.
+const MOST_BLOCK_BYTES: u64 = 16 << 20;
+
+/// The block size in the file's postscript, which is before its last byte and as long as that says; 0 where it has none.
+fn block_bytes(chunks: &Chunks) -> std::io::Result<u64> {
+    let last = chunks.len().min(256);
+    let tail = chunks.get_bytes(chunks.len() - last, last)?;
+    let Some((length, before)) = tail.split_last() else {
+        return Ok(0);
+    };
+    let start = before.len().saturating_sub(usize::from(*length));
+    Ok(block_size(before.get(start..).unwrap_or_default()).unwrap_or(0))
+}
+
+/// Field of a postscript that has the block size.
+const BLOCK_SIZE: u64 = 3;
+
+/// The block size in a postscript, a protobuf message of which the last value of a field counts.
+fn block_size(mut postscript: &[u8]) -> Option<u64> {
+    let mut size = None;
+    while !postscript.is_empty() {
+        let Some(key) = varint(&mut postscript) else {
+            break;
+        };
+        let length = match key & 7 {
+            0 => {
+                let value = varint(&mut postscript);
+                if key >> 3 == BLOCK_SIZE {
+                    size = value.or(size);
+                }
+                Some(0)
+            }
+            1 => Some(8),
+            2 => varint(&mut postscript),
+            5 => Some(4),
+            _ => None,
+        };
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        match length.and_then(|length| postscript.get(length..)) {
+            Some(rest) => postscript = rest,
+            None => break,
+        }
+    }
+    size
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn failed(request: &ReadRequest, rows: usize, error: &dyn std::error::Error) -> StorageError {

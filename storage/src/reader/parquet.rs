@@ -23,7 +23,7 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<(), Stop> {
     let failed = |error: &dyn std::fmt::Display| StorageError::file(request.file(), error);
-    let file = match Seekable::open(request, runtime)? {
+    let file = match Seekable::open(request, runtime, &|| output.is_wanted())? {
         Seekable::Object(object) => return read_object(request, format, object, runtime, output),
         Seekable::File(file) => file,
     };
@@ -75,7 +75,7 @@ fn read_object(
         return Ok(());
     }
     let (fetched, mut groups) = mpsc::channel(ahead);
-    runtime.spawn(async move {
+    let fetching = runtime.spawn(async move {
         while let Some(group) = stream.next_row_group().await.transpose() {
             if fetched.send(group).await.is_err() {
                 return;
@@ -85,7 +85,9 @@ fn read_object(
     while let Some(group) = groups.blocking_recv() {
         send(request, format, group.map_err(|error| failed(&error))?, output)?;
     }
-    Ok(())
+    // A library that panics must not look like the end of the file.
+    let fetched = runtime.block_on(fetching);
+    Ok(fetched.map_err(|error| failed(&error))?)
 }
 
 /// Row groups whose middle lies in the request's range.

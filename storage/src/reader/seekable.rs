@@ -18,8 +18,12 @@ pub(super) enum Seekable {
 }
 
 impl Seekable {
-    /// Opens the file of a request.
-    pub(super) fn open(request: &ReadRequest, runtime: &Handle) -> Result<Self, StorageError> {
+    /// Opens the file of a request. A copy of it is made only as long as it is wanted.
+    pub(super) fn open(
+        request: &ReadRequest,
+        runtime: &Handle,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Self, StorageError> {
         let failed = |error: std::io::Error| StorageError::file(request.file(), error);
         let stream: Box<dyn Read + Send> = match request.open(0, runtime)? {
             Opened::Object(object) if Compression::of_name(&request.file()).is_none() => {
@@ -38,17 +42,21 @@ impl Seekable {
             Opened::Stream(stream) => stream,
         };
         let plain = decompress(stream, &request.file()).map_err(failed)?;
-        copy_of(plain).map(Seekable::File).map_err(failed)
+        copy_of(plain, is_wanted).map(Seekable::File).map_err(failed)
     }
 
     /// Opens the file of a request as it is, compressed or not.
-    pub(super) fn packed(request: &ReadRequest, runtime: &Handle) -> Result<Self, StorageError> {
+    pub(super) fn packed(
+        request: &ReadRequest,
+        runtime: &Handle,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Self, StorageError> {
         Ok(match request.open(0, runtime)? {
             Opened::Object(object) => Seekable::Object(object),
             Opened::Local(file) => Seekable::File(file),
             Opened::Stream(stream) => {
-                let copy = copy_of(stream).map_err(|error| StorageError::file(request.file(), error))?;
-                Seekable::File(copy)
+                let copy = copy_of(stream, is_wanted);
+                Seekable::File(copy.map_err(|error| StorageError::file(request.file(), error))?)
             }
         })
     }
@@ -91,11 +99,14 @@ impl Read for FileFrom {
     }
 }
 
-/// A copy of a stream in a temporary file.
-fn copy_of(mut stream: Box<dyn Read + Send>) -> std::io::Result<File> {
+/// A copy of a stream in a temporary file; an error once nobody wants it any more.
+fn copy_of(mut stream: Box<dyn Read + Send>, is_wanted: &dyn Fn() -> bool) -> std::io::Result<File> {
     let mut copy = unnamed_file()?;
     let mut buffer = vec![0; 1 << 20];
     loop {
+        if !is_wanted() {
+            return Err(std::io::Error::other("nobody waits for its rows"));
+        }
         match stream.read(&mut buffer)? {
             0 => break,
             count => copy.write_all(buffer.get(..count).unwrap_or_default())?,
@@ -115,4 +126,23 @@ fn unnamed_file() -> std::io::Result<File> {
         .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_nobody_wants_any_more_ends() {
+        let left = Cell::new(3);
+        let is_wanted = || left.replace(left.get() - 1) > 0;
+        let error = copy_of(Box::new(std::io::repeat(7)), &is_wanted).unwrap_err();
+        assert!(error.to_string().contains("nobody waits"), "{error}");
+        let copy = copy_of(Box::new(std::io::repeat(7).take(9)), &|| true).unwrap();
+        assert_eq!(copy.metadata().unwrap().len(), 9);
+    }
 }

@@ -37,6 +37,12 @@ fn json_is_read() {
             (r#"{"s":true,"l":2.9}"#, &["true|2|~"]),
             (r#"{"s":1.0}"#, &["1.0|~|~"]),
             (r#"{"s":"a","s":"b"}"#, &["b|~|~"]),
+            ("{\n\"l\":1\n}{\n\"l\":2\n}", &["~|1|~", "~|2|~"]),
+            ("{\"l\":1} {\"l\":\n2}", &["~|1|~", "~|2|~"]),
+            (
+                "\n{\"s\":\"}\\\"\",\n\"l\":1}\n{\"l\":2} {\"l\":3}\n",
+                &["}\"|1|~", "~|2|~", "~|3|~"],
+            ),
         ],
     );
 }
@@ -66,6 +72,11 @@ fn csv_is_read() {
             ("\u{feff}a,b\nx,1\n", &["x|1"]),
             ("b\n1\n", &["~|1"]),
         ],
+    );
+    check(
+        r#"{"type":"csv","findColumnsFromHeader":true}"#,
+        "a:string column_1:long column_3:string",
+        &[(",a,\"\"\n7,x,y\n", &["x|7|y"])],
     );
     check(
         r#"{"type":"csv","columns":["a","b"],"skipHeaderRows":2}"#,
@@ -326,6 +337,51 @@ fn splits_meet_at_line_borders() {
             );
         }
     }
+}
+
+/// A file whose first object is not on one line is read in one piece, and each of its lines once.
+#[test]
+fn objects_over_lines_are_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.json");
+    let text: String = (0..300)
+        .map(|number| format!("{{\n  \"s\":\n\"{number}\"}}\n"))
+        .collect();
+    std::fs::write(&path, format!("\n{text}")).unwrap();
+    let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    for split_bytes in [7, 64, 1_000, 1_000_000] {
+        let reading = Reading {
+            split_bytes,
+            ..Reading::file(&path, JSON, "s:string")
+        };
+        let read = reading.read().unwrap();
+        assert_eq!(read.rows, expected, "by {split_bytes} bytes");
+        assert_eq!((read.counters.rows(), read.counters.files()), (300, 1));
+    }
+}
+
+#[test]
+fn an_object_over_many_lines_is_parsed_once_and_only_so_large() {
+    let reading = |text: &str| Reading {
+        max_parse_exceptions: -1,
+        ..Reading::inline(text, JSON, "l:long")
+    };
+    let lines =
+        |count: usize, line: &str| format!("{{\"x\":[\n{}1],\n\"l\":7}}\n{{\"l\":\n8}}", line.repeat(count));
+    let started = std::time::Instant::now();
+    assert_eq!(reading(&lines(200_000, "1,\n")).rows(), ["7", "8"]);
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    let read = reading(&lines(17_000, &format!("1,{}\n", " ".repeat(1_000))))
+        .read()
+        .unwrap();
+    assert!(read.parse_errors.count() > 0);
+    assert_eq!(read.rows.last().map(String::as_str), Some("8"));
+    // What can be told to be wrong does not wait for an end.
+    let read = reading("{\n\"l\":[1}\n{\n\"l\":2}\n").read().unwrap();
+    assert_eq!((read.rows, read.parse_errors.count()), (vec!["2".to_owned()], 1));
+    let read = reading("{\"l\":1\n{\"l\":2}\n{\"l\":3}\n").read().unwrap();
+    assert_eq!((read.rows, read.parse_errors.count()), (vec!["3".to_owned()], 1));
 }
 
 #[test]

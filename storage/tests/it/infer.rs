@@ -115,3 +115,25 @@ fn all_over_many_files_and_out_of_archives() {
         "n DOUBLE, s STRING"
     );
 }
+
+/// What is read for a sample has an end, whatever a file holds.
+#[test]
+fn large_files_are_not_read_whole() {
+    let json = r#"{"type":"json"}"#;
+    let bad = format!("{{\"a\":1}}\n{}{{\"late\":1}}\n", "nope\n".repeat(1_001));
+    let error = inferred(&serde_json::json!({ "type": "inline", "data": bad }), json).unwrap_err();
+    assert!(error.to_string().contains("no row was found"), "{error}");
+    let good = format!("{}{bad}", "{\"a\":1}\n".repeat(150));
+    assert_eq!(inline(&good, json), "a LONG");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.json");
+    let blank = format!("{}\n", " ".repeat(1_023)).repeat(17 << 10);
+    std::fs::write(&path, format!("{{\"a\":1}}\n{blank}{{\"late\":1}}\n")).unwrap();
+    let source = serde_json::json!({ "type": "local", "files": [path] });
+    assert_eq!(inferred(&source, json).unwrap(), "a LONG");
+    let many: Vec<String> = (0..10_001).map(|number| format!("c{number}")).collect();
+    let header = format!("{}\n", many.join(","));
+    let csv = r#"{"type":"csv","findColumnsFromHeader":true}"#;
+    let error = inferred(&serde_json::json!({ "type": "inline", "data": header }), csv).unwrap_err();
+    assert!(error.to_string().contains("more than 10000"), "{error}");
+}

@@ -317,6 +317,7 @@ impl Source {
                 context: Arc::clone(&context),
                 counters: Arc::default(),
                 parse_errors: Arc::new(ParseErrors::new(0)),
+                max_bytes: None,
                 entry: None,
             };
             let mut batches = read_split(request);

@@ -101,6 +101,7 @@ impl Reading {
                 context: Arc::clone(&context),
                 counters: Arc::clone(&read.counters),
                 parse_errors: Arc::clone(&read.parse_errors),
+                max_bytes: None,
                 entry: None,
             };
             runtime.block_on(async {

@@ -296,6 +296,25 @@ fn damaged_files_are_errors() {
     assert!(error.contains("f.avro] cannot be read"), "{error}");
 }
 
+/// A block is room that is taken before it is read.
+#[test]
+fn an_orc_file_of_huge_blocks_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.orc");
+    let bytes = orc_bytes();
+    let (length, rest) = bytes.split_last().unwrap();
+    let (file, postscript) = rest.split_at(rest.len() - usize::from(*length));
+    // The last value of a field counts: 2^60.
+    let huge = [&[0x18][..], &[0x80; 8], &[0x10]].concat();
+    let length = length + u8::try_from(huge.len()).unwrap();
+    std::fs::write(&path, [file, postscript, &huge, &[length]].concat()).unwrap();
+    let error = Reading::file(&path, ORC, "n:long s:string").error();
+    assert!(
+        error.contains("compressed blocks have 1152921504606846976 bytes"),
+        "{error}"
+    );
+}
+
 #[test]
 fn compressed_as_a_whole_they_are_read_too() {
     use std::io::Write;
