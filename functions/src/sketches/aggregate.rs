@@ -334,6 +334,12 @@ pub(super) mod tests {
         whole.evaluate().unwrap()
     }
 
+    impl Settings {
+        pub(in crate::sketches) fn of(function: &'static str, values: Vec<Option<ScalarValue>>) -> Self {
+            Settings { function, values }
+        }
+    }
+
     /// What is wrong with settings.
     pub(in crate::sketches) fn complaint(definition: &Definition, literals: &[ScalarValue]) -> String {
         let values = std::iter::once(None)

@@ -26,16 +26,18 @@ pub(super) const AGGREGATES: [Aggregate; 1] = [Aggregate {
     takes: of_numbers,
     gives: Made::Double,
     empty: |settings: &Settings| {
-        let fraction = settings.number(1)?.unwrap_or(0.5);
-        if fraction <= 0.0 || fraction >= 1.0 {
-            return plan_err!("quantile probabilities must be strictly between 0 and 1, found {fraction}");
+        let given = settings.number(1)?.unwrap_or(0.5);
+        // A histogram knows it in single precision.
+        let fraction = given as f32;
+        if fraction.is_nan() || fraction <= 0.0 || fraction >= 1.0 {
+            return plan_err!("quantile probabilities must be strictly between 0 and 1, found {given}");
         }
         let size = settings.number(2)?.unwrap_or(SIZE);
         if !(2.0..=1e6).contains(&size) {
             return plan_err!("resolution must be greater than 1, found {}", size as i64);
         }
         Ok(Box::new(Quantile {
-            fraction: fraction as f32,
+            fraction,
             histogram: Histogram::new(size as usize),
         }))
     },
@@ -427,7 +429,11 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused() {
-        assert!(complaint(&AGGREGATES[0], &[1.0.into()]).contains("strictly between 0 and 1"));
+        for fraction in [0.0, 1.0, 0.999_999_99, 1e-60, -0.5, f64::NAN] {
+            let wrong = complaint(&AGGREGATES[0], &[fraction.into()]);
+            assert!(wrong.contains("strictly between 0 and 1"), "{fraction}");
+        }
+        assert_eq!(complaint(&AGGREGATES[0], &[0.999.into()]), "");
         assert!(
             complaint(&AGGREGATES[0], &[0.5.into(), ScalarValue::Int64(Some(1))]).contains("greater than 1")
         );

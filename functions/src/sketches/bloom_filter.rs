@@ -13,6 +13,8 @@ const WORDS_PER_BLOCK: usize = 8;
 /// The hash of NULL.
 const NULL_HASH: u64 = 2_862_933_555_777_941_757;
 const HEADER: usize = 5;
+/// Bytes of a filter at most; Druid has no limit but an array's length.
+const MOST_BYTES: usize = 128 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BloomFilter {
@@ -35,6 +37,13 @@ impl BloomFilter {
         let functions = (bits / entries * two).round().max(1.0) as u8;
         let words = (bits / 64.0).ceil() as usize;
         let words = words + WORDS_PER_BLOCK - words % WORDS_PER_BLOCK;
+        let bytes = words * size_of::<u64>();
+        if bytes > MOST_BYTES {
+            return plan_err!(
+                "A Bloom filter of {} entries would have {bytes} bytes, and may have {MOST_BYTES} at most",
+                entries as i64
+            );
+        }
         Ok(BloomFilter {
             functions,
             words: vec![0; words],
@@ -175,6 +184,9 @@ mod tests {
         assert!(BloomFilter::deserialize(&[4, 0, 0, 0, 8, 1]).is_err());
         assert!(BloomFilter::deserialize(&[]).is_err());
         assert!(BloomFilter::for_entries(0.0).is_err());
+        let wrong = BloomFilter::for_entries(1e9).unwrap_err().to_string();
+        assert!(wrong.contains("134217728 at most"), "{wrong}");
+        assert!(BloomFilter::for_entries(1e8).is_ok());
         let mut filter = BloomFilter::for_entries(10.0).unwrap();
         assert!(filter.merge(&BloomFilter::for_entries(5_000.0).unwrap()).is_err());
     }

@@ -88,9 +88,14 @@ impl Digest {
             let weight = last.weight + next.weight;
             let size = weight * normalizer;
             let allows = |share: f64| size * size <= share * (1.0 - share);
-            if allows(before / total) && allows((before + weight) / total) {
+            // An infinite mean would take in, or make NaN of, what it is joined with.
+            let has_mean = last.mean == next.mean || (last.mean.is_finite() && next.mean.is_finite());
+            if has_mean && allows(before / total) && allows((before + weight) / total) {
                 last.weight = weight;
-                last.mean += (next.mean - last.mean) * next.weight / weight;
+                // Infinities of one sign have no difference.
+                if last.mean != next.mean {
+                    last.mean += (next.mean - last.mean) * next.weight / weight;
+                }
             } else {
                 before += last.weight;
                 self.centroids.push(next);
@@ -111,6 +116,9 @@ impl Digest {
         let total: f64 = self.centroids.iter().map(|centroid| centroid.weight).sum();
         let wanted = fraction * total;
         if wanted < first.weight / 2.0 {
+            if self.least == first.mean {
+                return first.mean;
+            }
             return self.least + 2.0 * wanted / first.weight * (first.mean - self.least);
         }
         let mut before = first.weight / 2.0;
@@ -218,6 +226,10 @@ impl Digest {
 
 /// The weighted mean of two values, between them.
 fn between_of(one: f64, weight: f64, other: f64, other_weight: f64) -> f64 {
+    // Infinities of one sign have nothing between them.
+    if one == other {
+        return one;
+    }
     let mean = (one * weight + other * other_weight) / (weight + other_weight);
     mean.min(one.max(other)).max(one.min(other))
 }
@@ -245,6 +257,25 @@ mod tests {
         }
         assert!(Digest::new(100.0).quantile(0.5).is_nan());
         assert_eq!(of(7..8).quantile(0.5), 7.0);
+    }
+
+    #[test]
+    fn infinities_are_values() {
+        for infinity in [f64::INFINITY, f64::NEG_INFINITY] {
+            let mut digest = Digest::new(20.0);
+            (0..1_000).for_each(|_| digest.add(infinity));
+            let found = Digest::deserialize(&digest.serialize()).unwrap();
+            assert!(found.centroids.iter().all(|centroid| centroid.mean == infinity));
+            for fraction in [0.0, 0.5, 1.0] {
+                assert_eq!(digest.quantile(fraction), infinity);
+            }
+        }
+        let mut mixed = of(0..100);
+        (0..500).for_each(|_| mixed.add(f64::INFINITY));
+        (0..500).for_each(|_| mixed.add(f64::NEG_INFINITY));
+        assert!(Digest::deserialize(&mixed.serialize()).is_ok());
+        assert_eq!(mixed.quantile(0.1), f64::NEG_INFINITY);
+        assert_eq!(mixed.quantile(0.9), f64::INFINITY);
     }
 
     #[test]

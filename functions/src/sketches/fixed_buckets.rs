@@ -17,6 +17,8 @@ use crate::operand::coerce;
 const VERSION: u8 = 1;
 const FULL: u8 = 1;
 const SPARSE: u8 = 2;
+/// A histogram of more would take more than 80 MB.
+const MOST_BUCKETS: usize = 10_000_000;
 
 pub(super) const AGGREGATES: [Aggregate; 1] = [Aggregate {
     name: "approx_quantile_fixed_buckets",
@@ -30,8 +32,14 @@ pub(super) const AGGREGATES: [Aggregate; 1] = [Aggregate {
     },
     gives: Made::Double,
     empty: |settings| {
+        let fraction = settings.number(1)?.unwrap_or(0.5);
+        if !(0.0..=1.0).contains(&fraction) {
+            return plan_err!(
+                "The probability of APPROX_QUANTILE_FIXED_BUCKETS must be between 0 and 1, found {fraction}"
+            );
+        }
         Ok(Box::new(Quantile {
-            fraction: settings.number(1)?.unwrap_or(0.5) as f32,
+            fraction: fraction as f32,
             histogram: Histogram::new(settings)?,
         }))
     },
@@ -65,8 +73,11 @@ impl Histogram {
             Ok::<f64, datafusion::common::DataFusionError>(settings.number(position)?.unwrap_or_default())
         };
         let (buckets, lower, upper) = (number(2)?, number(3)?, number(4)?);
-        if !(1.0..=1e7).contains(&buckets) {
-            return plan_err!("numBuckets must be > 0, got [{}] instead.", buckets as i64);
+        if !(1.0..=MOST_BUCKETS as f64).contains(&buckets) {
+            return plan_err!(
+                "numBuckets must be > 0 and at most {MOST_BUCKETS}, got [{}] instead.",
+                buckets as i64
+            );
         }
         if upper <= lower || !(upper - lower).is_finite() {
             return plan_err!("Upper limit [{upper:?}] must be greater than lower limit [{lower:?}].");
@@ -227,7 +238,10 @@ impl Histogram {
         let mut count = || words.next().map(u64::from_be_bytes);
         let [values, below, above, missing, greatest, least] =
             [count()?, count()?, count()?, count()?, count()?, count()?];
-        let mut buckets = vec![0; length.min(tail.len().max(10_000_000))];
+        if !(1..=MOST_BUCKETS).contains(&length) {
+            return None;
+        }
+        let mut buckets = Vec::new();
         if *mode == FULL {
             let (chunks, rest) = tail.as_chunks::<8>();
             if chunks.len() != length || !rest.is_empty() {
@@ -237,7 +251,13 @@ impl Histogram {
         } else if *mode == SPARSE {
             let (filled, after) = tail.split_first_chunk::<4>()?;
             tail = after;
-            for _ in 0..u32::from_be_bytes(*filled) {
+            let filled = u32::from_be_bytes(*filled) as usize;
+            // Each has its number and its count.
+            if filled.checked_mul(12) != Some(tail.len()) {
+                return None;
+            }
+            buckets.resize(length, 0);
+            for _ in 0..filled {
                 let (bucket, after) = tail.split_first_chunk::<4>()?;
                 let (count, after) = after.split_first_chunk::<8>()?;
                 *buckets.get_mut(u32::from_be_bytes(*bucket) as usize)? = u64::from_be_bytes(*count);
@@ -352,26 +372,30 @@ mod tests {
 
     #[test]
     fn a_histogram_is_read_back() {
+        let sparse = |buckets: u32, filled: u32| {
+            [
+                &[1, 2][..],
+                &0_f64.to_be_bytes(),
+                &10_f64.to_be_bytes(),
+                &buckets.to_be_bytes(),
+                &[1],
+                &7_u64.to_be_bytes(),
+                &[0; 24],
+                &9_f64.to_be_bytes(),
+                &3_f64.to_be_bytes(),
+                &filled.to_be_bytes(),
+                &2_u32.to_be_bytes(),
+                &7_u64.to_be_bytes(),
+            ]
+            .concat()
+        };
+        for (buckets, filled) in [(0, 1), (2, 1), (10_000_001, 1), (u32::MAX, 1), (5, 2), (5, 0)] {
+            let found = Histogram::deserialize(&sparse(buckets, filled));
+            assert!(found.is_err(), "{buckets} {filled}");
+        }
         let mut histogram = Quantile {
             fraction: 0.5,
-            histogram: Histogram::read(
-                &[
-                    &[1, 2][..],
-                    &0_f64.to_be_bytes(),
-                    &10_f64.to_be_bytes(),
-                    &5_u32.to_be_bytes(),
-                    &[1],
-                    &7_u64.to_be_bytes(),
-                    &[0; 24],
-                    &9_f64.to_be_bytes(),
-                    &3_f64.to_be_bytes(),
-                    &1_u32.to_be_bytes(),
-                    &2_u32.to_be_bytes(),
-                    &7_u64.to_be_bytes(),
-                ]
-                .concat(),
-            )
-            .unwrap(),
+            histogram: Histogram::read(&sparse(5, 1)).unwrap(),
         };
         assert_eq!(histogram.histogram.buckets, [0, 0, 7, 0, 0]);
         let bytes = histogram.bytes().unwrap();
@@ -381,6 +405,10 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused() {
+        for fraction in [-0.1, 1.5, f64::NAN] {
+            let wrong = complaint(&AGGREGATES[0], &settings(fraction, "ignore"));
+            assert!(wrong.contains("between 0 and 1"), "{fraction}");
+        }
         let mut wrong = settings(0.5, "drop");
         assert!(complaint(&AGGREGATES[0], &wrong).contains("ignore, overflow or clip"));
         wrong[3] = 0.0.into();

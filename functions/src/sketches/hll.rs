@@ -13,7 +13,7 @@ use datasketches::hll::{HllSketch, HllType, HllUnion};
 
 use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
 use super::feed::{Encoding, Raw, feed};
-use super::read::{all_sketches, combined, is_number, sketch, sketches};
+use super::read::{all_sketches, combined, flag, is_number, number, sketch, sketches};
 use super::refused;
 use crate::function::{Call, Definition, Gives, list_of};
 use crate::number::print::double_text;
@@ -59,7 +59,7 @@ const fn aggregate(
 
 pub(super) const FUNCTIONS: [Definition; 4] = [
     Definition::new("hll_sketch_estimate", &[Any], Gives::Double, |call| {
-        let rounds = call.has(1) && call.array(1)?.as_boolean().iter().next().flatten() == Some(true);
+        let rounds = flag(call, 1)?;
         // NULL is an empty sketch here.
         let found = sketches(call, 0)?;
         let found = found.iter().map(|bytes| {
@@ -206,15 +206,11 @@ impl State for Hll {
 
 /// `[estimate, lower bound, upper bound]`.
 fn with_bounds(call: &Call<'_>) -> Result<ArrayRef> {
-    let deviations = if call.has(1) {
-        call.longs(1)?.iter().next().flatten()
-    } else {
-        Some(1)
-    };
-    let deviations = match deviations {
-        Some(1) => NumStdDev::One,
-        Some(2) => NumStdDev::Two,
-        Some(3) => NumStdDev::Three,
+    let deviations = if call.has(1) { number(call, 1)? } else { 1.0 };
+    let deviations = match deviations as i64 {
+        1 => NumStdDev::One,
+        2 => NumStdDev::Two,
+        3 => NumStdDev::Three,
         _ => return exec_err!("The number of standard deviations must be 1, 2 or 3"),
     };
     let mut lists = ListBuilder::new(Float64Builder::new());
@@ -237,7 +233,7 @@ fn with_bounds(call: &Call<'_>) -> Result<ArrayRef> {
 fn union(call: &Call<'_>) -> Result<ArrayRef> {
     let (first, lg, made) = if is_number(call, 0) {
         let made = call.literal_text(1)?.map_or(Ok(HllType::Hll4), hll_type)?;
-        (2, lg_k(call.doubles(0)?.iter().next().flatten())?, made)
+        (2, lg_k(Some(number(call, 0)?))?, made)
     } else {
         (0, LG_K, HllType::Hll4)
     };
@@ -315,11 +311,12 @@ fn summary(bytes: &[u8]) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use arrow::array::Int64Array;
+    use arrow::array::{Array, BinaryArray, BooleanArray, Int64Array};
+    use datafusion::logical_expr::ColumnarValue;
 
     use super::*;
     use crate::sketches::aggregate::tests::{aggregated, complaint};
-    use crate::sketches::read::tests::{bytes, called};
+    use crate::sketches::read::tests::{bytes, called, called_with_column};
 
     const DS_HLL: &Aggregate = &AGGREGATES[3];
 
@@ -392,6 +389,24 @@ mod tests {
         assert!(complaint(DS_HLL, &[ScalarValue::Int64(Some(30))]).contains("between 4 and 21"));
         let wrong = [ScalarValue::Int64(Some(12)), ScalarValue::from("HLL_5")];
         assert!(complaint(DS_HLL, &wrong).contains("HLL_4, HLL_6 or HLL_8"));
+    }
+
+    #[test]
+    fn settings_of_functions_are_literals() {
+        let of = |sketches: ArrayRef, name: &str, argument: ColumnarValue| {
+            called_with_column(&FUNCTIONS, name, sketches, argument)
+        };
+        let sketches: ArrayRef = Arc::new(BinaryArray::from(vec![None, Some(&[][..])]));
+        let none = sketches.slice(0, 0);
+        let bounds = "hll_sketch_estimate_with_error_bounds";
+        let column = ColumnarValue::Array(Arc::new(Int64Array::from(vec![1, 2])));
+        let wrong = of(Arc::clone(&sketches), bounds, column).unwrap_err();
+        assert!(wrong.to_string().contains("argument 2"), "{wrong}");
+        assert!(wrong.to_string().contains("must be a literal"), "{wrong}");
+        let column = ColumnarValue::Array(Arc::new(BooleanArray::from(vec![true, false])));
+        assert!(of(sketches, "hll_sketch_estimate", column).is_err());
+        let two = ColumnarValue::Scalar(ScalarValue::Int64(Some(2)));
+        assert_eq!(of(none, bounds, two).unwrap().len(), 0);
     }
 
     #[test]

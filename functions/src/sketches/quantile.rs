@@ -164,11 +164,12 @@ mod tests {
 
     use std::sync::Arc;
 
-    use arrow::array::Float64Array;
+    use arrow::array::{Array, Float64Array};
+    use datafusion::logical_expr::ColumnarValue;
 
     use super::*;
     use crate::sketches::aggregate::tests::{aggregated, complaint};
-    use crate::sketches::read::tests::{bytes, called};
+    use crate::sketches::read::tests::{bytes, called, called_with_column};
 
     fn numbers(values: std::ops::RangeInclusive<i32>) -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(values.map(f64::from)))
@@ -217,6 +218,26 @@ mod tests {
         let empty = [bytes(&[]), 0.5.into()];
         let text = called(&FUNCTIONS, "ds_get_quantiles", &empty).unwrap();
         assert_eq!(text, ScalarValue::Utf8View(Some("[\"NaN\"]".into())));
+    }
+
+    #[test]
+    fn fractions_are_literals() {
+        let sketches = ScalarValue::iter_to_array([sketch(), sketch()]).unwrap();
+        let column = ColumnarValue::Array(Arc::new(Float64Array::from(vec![0.1, 0.9])));
+        for name in [
+            "ds_get_quantile",
+            "ds_get_quantiles",
+            "ds_rank",
+            "ds_cdf",
+            "ds_histogram",
+        ] {
+            let wrong = called_with_column(&FUNCTIONS, name, Arc::clone(&sketches), column.clone());
+            let wrong = wrong.unwrap_err().to_string();
+            assert!(wrong.contains("must be a literal"), "{name}: {wrong}");
+        }
+        let half = ColumnarValue::Scalar(0.5.into());
+        let none = called_with_column(&FUNCTIONS, "ds_get_quantile", sketches.slice(0, 0), half);
+        assert_eq!(none.unwrap().len(), 0);
     }
 
     #[test]

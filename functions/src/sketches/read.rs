@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
+use datafusion::scalar::ScalarValue;
 
 use crate::function::{Call, Gives};
 
@@ -50,21 +51,42 @@ pub(super) fn is_number(call: &Call<'_>, position: usize) -> bool {
         .is_some_and(|value| value.data_type().is_numeric())
 }
 
+/// An argument that must be a literal.
+///
+/// # Errors
+/// For one that differs from row to row.
+fn literal<'a>(call: &'a Call<'_>, position: usize) -> Result<&'a ScalarValue> {
+    match call.constant(position) {
+        Some(value) => Ok(value),
+        None => exec_err!(
+            "argument {} of {} must be a literal",
+            position + 1,
+            call.name.to_uppercase()
+        ),
+    }
+}
+
 /// A number that is the same for all rows.
 ///
 /// # Errors
-/// For NULL.
+/// For NULL, and for what is no literal.
 pub(super) fn number(call: &Call<'_>, position: usize) -> Result<f64> {
-    match call.doubles(position)?.iter().next() {
-        Some(Some(number)) => Ok(number),
-        // Without a row nothing is read.
-        None => Ok(0.0),
-        Some(None) => exec_err!(
+    match literal(call, position)?.cast_to(&DataType::Float64)? {
+        ScalarValue::Float64(Some(number)) => Ok(number),
+        _ => exec_err!(
             "argument {} of {} is NULL",
             position + 1,
             call.name.to_uppercase()
         ),
     }
+}
+
+/// A condition that is the same for all rows; NULL and an absent one are false.
+///
+/// # Errors
+/// For what is no literal.
+pub(super) fn flag(call: &Call<'_>, position: usize) -> Result<bool> {
+    Ok(call.has(position) && *literal(call, position)? == ScalarValue::Boolean(Some(true)))
 }
 
 /// A number for each sketch of the first argument.
@@ -81,14 +103,17 @@ pub(super) fn texts(call: &Call<'_>, of: impl Fn(&[u8]) -> Result<String>) -> Re
     Ok(Arc::new(found.collect::<Result<StringViewArray>>()?))
 }
 
-/// A sketch made of those of each row; rows have those that are not NULL.
+/// A sketch made of those of each row; NULL is an empty sketch, of no bytes.
 pub(super) fn combined(
     call: &Call<'_>,
     columns: &[BinaryArray],
     of: impl Fn(&[&[u8]]) -> Result<Vec<u8>>,
 ) -> Result<ArrayRef> {
     let made = (0..call.rows).map(|row| {
-        let found: Vec<&[u8]> = columns.iter().filter_map(|column| at(column, row)).collect();
+        let found: Vec<&[u8]> = columns
+            .iter()
+            .map(|column| at(column, row).unwrap_or_default())
+            .collect();
         Ok(Some(of(&found)?))
     });
     Ok(Arc::new(made.collect::<Result<BinaryArray>>()?))
@@ -99,7 +124,6 @@ pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use datafusion::logical_expr::ColumnarValue;
-    use datafusion::scalar::ScalarValue;
 
     use super::*;
     use crate::function::Definition;
@@ -120,6 +144,24 @@ pub(super) mod tests {
             rows: 1,
         };
         ScalarValue::try_from_array(&(definition.body)(&call)?, 0)
+    }
+
+    /// What a function gives for a column of sketches and another argument.
+    pub(in crate::sketches) fn called_with_column(
+        functions: &[Definition],
+        name: &str,
+        column: ArrayRef,
+        argument: ColumnarValue,
+    ) -> Result<ArrayRef> {
+        let definition = functions.iter().find(|function| function.name == name).unwrap();
+        let rows = column.len();
+        let arguments = [ColumnarValue::Array(column), argument];
+        (definition.body)(&Call {
+            name: definition.name,
+            arguments: &arguments,
+            gives: &DataType::Null,
+            rows,
+        })
     }
 
     pub(in crate::sketches) fn bytes(bytes: &[u8]) -> ScalarValue {

@@ -67,11 +67,11 @@ pub(super) const FUNCTIONS: [Definition; 5] = [
     ),
     Definition::new("theta_sketch_union", &[Any, Any], sketch("thetaSketch"), |call| {
         set_operation(call, |lg_k, found| {
-            let mut union = ThetaUnionBuilder::default().lg_k(lg_k).build().map_err(refused)?;
+            let mut union = union_of(lg_k)?;
             for sketch in &found {
                 union.update(sketch).map_err(refused)?;
             }
-            Ok(union.to_sketch(true))
+            trimmed(union.to_sketch(true), lg_k)
         })
     })
     .and_more(Any),
@@ -147,6 +147,44 @@ pub(super) fn lg_entries(size: f64) -> Result<u8> {
     }
 }
 
+/// The library's sketches have two to this power of entries at least; smaller ones are cut out of these.
+const LEAST_LG_K: u8 = 5;
+
+fn sketch_of(lg_k: u8) -> Result<ThetaSketch> {
+    let builder = ThetaSketchBuilder::default().lg_k(lg_k.max(LEAST_LG_K));
+    builder.build().map_err(refused)
+}
+
+fn union_of(lg_k: u8) -> Result<ThetaUnion> {
+    let builder = ThetaUnionBuilder::default().lg_k(lg_k.max(LEAST_LG_K));
+    builder.build().map_err(refused)
+}
+
+/// The least hashes of an ordered sketch, two to the power of `lg_k` at most: the next one becomes theta.
+fn trimmed(sketch: CompactThetaSketch, lg_k: u8) -> Result<CompactThetaSketch> {
+    let most = 1_usize << lg_k;
+    if sketch.num_retained() <= most {
+        return Ok(sketch);
+    }
+    let bytes = sketch.serialize();
+    let (words, _) = bytes.as_chunks::<8>();
+    let hashes = words
+        .get(words.len() - sketch.num_retained()..)
+        .unwrap_or_default();
+    let (Some([_, header @ ..]), Some(theta), Some(kept)) =
+        (words.first(), hashes.get(most), hashes.get(..most))
+    else {
+        return exec_err!("a theta sketch of {} bytes is cut off", bytes.len());
+    };
+    let mut made = vec![3];
+    made.extend(header);
+    made.extend((most as u32).to_le_bytes());
+    made.extend(1_f32.to_le_bytes());
+    made.extend(theta);
+    made.extend(kept.as_flattened());
+    CompactThetaSketch::deserialize(&made).map_err(refused)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Makes {
     Sketch,
@@ -155,6 +193,7 @@ enum Makes {
 
 struct Theta {
     makes: Makes,
+    lg_k: u8,
     own: ThetaSketch,
     others: ThetaUnion,
 }
@@ -164,17 +203,15 @@ impl Theta {
         let lg_k = settings.number(1)?.map_or(Ok(LG_K), lg_entries)?;
         Ok(Theta {
             makes,
-            own: ThetaSketchBuilder::default()
-                .lg_k(lg_k)
-                .build()
-                .map_err(refused)?,
-            others: ThetaUnionBuilder::default().lg_k(lg_k).build().map_err(refused)?,
+            lg_k,
+            own: sketch_of(lg_k)?,
+            others: union_of(lg_k)?,
         })
     }
 
     fn sketch(&mut self) -> Result<CompactThetaSketch> {
         self.others.update(&self.own).map_err(refused)?;
-        Ok(self.others.to_sketch(true))
+        trimmed(self.others.to_sketch(true), self.lg_k)
     }
 }
 
@@ -228,10 +265,7 @@ fn set_operation(
         (0, LG_K)
     };
     let columns = all_sketches(call, first..call.arguments.len())?;
-    let empty = ThetaSketchBuilder::default()
-        .lg_k(lg_k)
-        .build()
-        .map_err(refused)?;
+    let empty = sketch_of(lg_k)?;
     combined(call, &columns, |found| {
         let found = found
             .iter()
@@ -242,10 +276,10 @@ fn set_operation(
 
 /// `{"estimate": …, "highBound": …, "lowBound": …, "numStdDev": …}`.
 fn with_bounds(call: &Call<'_>) -> Result<ArrayRef> {
-    let deviations = match call.longs(1)?.iter().next().flatten() {
-        Some(1) => NumStdDev::One,
-        Some(2) => NumStdDev::Two,
-        Some(3) => NumStdDev::Three,
+    let deviations = match number(call, 1)? as i64 {
+        1 => NumStdDev::One,
+        2 => NumStdDev::Two,
+        3 => NumStdDev::Three,
         _ => return exec_err!("errorBoundsStdDev must be 1, 2 or 3"),
     };
     let found = sketches(call, 0)?;
@@ -274,11 +308,12 @@ fn with_bounds(call: &Call<'_>) -> Result<ArrayRef> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{Array, BinaryArray, Int64Array, StringViewArray};
+    use datafusion::logical_expr::ColumnarValue;
 
     use super::*;
     use crate::sketches::aggregate::tests::{aggregated, complaint};
-    use crate::sketches::read::tests::{bytes, called};
+    use crate::sketches::read::tests::{bytes, called, called_with_column};
 
     const DS_THETA: &Aggregate = &AGGREGATES[0];
 
@@ -355,6 +390,70 @@ mod tests {
         );
         let expected = r#"{"estimate":10.0,"highBound":10.0,"lowBound":10.0,"numStdDev":2}"#;
         assert_eq!(bounds.unwrap(), ScalarValue::LargeUtf8(Some(expected.to_owned())));
+    }
+
+    #[test]
+    fn null_is_an_empty_sketch() {
+        let null = || ScalarValue::Binary(None);
+        let table = [
+            ("not", [null(), longs(0..9)], 0.0),
+            ("not", [longs(0..9), null()], 9.0),
+            ("intersect", [longs(0..9), null()], 0.0),
+            ("intersect", [null(), null()], 0.0),
+            ("not", [null(), null()], 0.0),
+            ("union", [null(), longs(0..9)], 9.0),
+            ("union", [null(), null()], 0.0),
+            ("not", [ScalarValue::Null, longs(0..9)], 0.0),
+        ];
+        for (operation, arguments, expected) in table {
+            let made = called(&FUNCTIONS, &format!("theta_sketch_{operation}"), &arguments).unwrap();
+            let estimate = called(&FUNCTIONS, "theta_sketch_estimate", &[made]).unwrap();
+            assert_eq!(
+                estimate,
+                ScalarValue::Float64(Some(expected)),
+                "{operation} {arguments:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_least_size_is_sixteen() {
+        let size = ScalarValue::Int64(Some(16));
+        for (values, exact) in [(0, true), (16, true), (17, false), (20, false), (1_000, false)] {
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values));
+            let made = aggregated(DS_THETA, &[&[column]], std::slice::from_ref(&size));
+            let union = called(
+                &FUNCTIONS,
+                "theta_sketch_union",
+                &[size.clone(), longs(0..values), bytes(&[])],
+            );
+            for made in [made, union.unwrap()] {
+                let ScalarValue::Binary(Some(bytes)) = made else {
+                    panic!("no sketch")
+                };
+                let sketch = read(&bytes).unwrap().unwrap();
+                assert!(sketch.num_retained() <= 16, "{}", sketch.num_retained());
+                if exact {
+                    assert_eq!(sketch.estimate(), values as f64);
+                } else {
+                    assert_eq!(sketch.num_retained(), 16);
+                    let share = sketch.estimate() / values as f64;
+                    assert!((0.4..2.5).contains(&share), "{values}: {share}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn deviations_are_a_literal() {
+        let name = "theta_sketch_estimate_with_error_bounds";
+        let sketches: ArrayRef = Arc::new(BinaryArray::from(vec![None, Some(&[][..])]));
+        let none = sketches.slice(0, 0);
+        let column = ColumnarValue::Array(Arc::new(Int64Array::from(vec![1, 2])));
+        let wrong = called_with_column(&FUNCTIONS, name, sketches, column).unwrap_err();
+        assert!(wrong.to_string().contains("must be a literal"), "{wrong}");
+        let two = ColumnarValue::Scalar(ScalarValue::Int64(Some(2)));
+        assert_eq!(called_with_column(&FUNCTIONS, name, none, two).unwrap().len(), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use datafusion::common::{Result, exec_err, plan_err};
 
 use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
 use super::read::{all_sketches, at, doubles, is_number, number, sketch, sketches};
-use super::tuples::Tuples;
+use super::tuples::{MOST_VALUES, Tuples};
 use crate::cast::to_text;
 use crate::function::{Call, Definition, Gives, list_of};
 use crate::operand::Operand::{self, Any};
@@ -56,11 +56,19 @@ pub(super) const FUNCTIONS: [Definition; 5] = [
     .and_more(Any),
     Definition::new("ds_tuple_doubles_metrics_sum_estimate", &[Any], SUMS, sums),
     Definition::new(ESTIMATE, &[Any], Gives::Double, |call| {
-        doubles(call, |bytes| Ok(Tuples::deserialize(bytes, NOMINAL)?.estimate()))
+        doubles(call, |bytes| Ok(read(bytes, NOMINAL)?.estimate()))
     }),
 ];
 
 const SUMS: Gives = Gives::Of(|_| Ok(list_of(DataType::Float64)));
+
+/// Nothing at all is an empty sketch; it takes the number of values of what it is combined with.
+fn read(bytes: &[u8], nominal: usize) -> Result<Tuples> {
+    if bytes.is_empty() {
+        return Ok(Tuples::new(nominal, 1));
+    }
+    Tuples::deserialize(bytes, nominal)
+}
 
 fn nominal(entries: f64) -> Result<usize> {
     let entries = entries as usize;
@@ -88,6 +96,9 @@ impl Building {
             _ => NOMINAL,
         };
         let metrics = if has_nominal { last - 1 } else { last };
+        if metrics > MOST_VALUES {
+            return plan_err!("DS_TUPLE_DOUBLES takes {MOST_VALUES} values at most, found {metrics}");
+        }
         let sketch = (metrics > 0).then(|| Tuples::new(nominal, metrics));
         Ok(Building {
             nominal,
@@ -173,13 +184,15 @@ fn combined(call: &Call<'_>, with: impl Fn(&mut Tuples, &Tuples) -> Result<()>) 
     };
     let columns = all_sketches(call, 0..end)?;
     let made = (0..call.rows).map(|row| {
-        let mut found = columns.iter().filter_map(|column| at(column, row));
-        let Some(first) = found.next() else {
+        // NULL is an empty sketch.
+        let found = columns.iter().map(|column| at(column, row).unwrap_or_default());
+        let mut found = found.map(|bytes| read(bytes, entries));
+        let Some(whole) = found.next() else {
             return Ok(None);
         };
-        let mut whole = Tuples::deserialize(first, entries)?;
-        for bytes in found {
-            with(&mut whole, &Tuples::deserialize(bytes, entries)?)?;
+        let mut whole = whole?;
+        for other in found {
+            with(&mut whole, &other?)?;
         }
         Ok(Some(whole.trimmed().serialize()))
     });
@@ -190,9 +203,7 @@ fn sums(call: &Call<'_>) -> Result<ArrayRef> {
     let mut lists = ListBuilder::new(Float64Builder::new());
     for bytes in &sketches(call, 0)? {
         if let Some(bytes) = bytes {
-            lists
-                .values()
-                .append_slice(&Tuples::deserialize(bytes, NOMINAL)?.sums());
+            lists.values().append_slice(&read(bytes, NOMINAL)?.sums());
         }
         lists.append(bytes.is_some());
     }
@@ -249,6 +260,55 @@ mod tests {
             }
         }
         assert_eq!(called(&FUNCTIONS, ESTIMATE, &[one]).unwrap(), 2.0.into());
+    }
+
+    #[test]
+    fn null_is_an_empty_sketch() {
+        let one = || of(&["a", "b"], &[Some(0.5), Some(2.0)]);
+        let null = || ScalarValue::Binary(None);
+        let table = [
+            ("not", [null(), one()], "[0.0, 0.0]"),
+            ("not", [one(), null()], "[2.5, 3.0]"),
+            ("intersect", [one(), null()], "[0.0, 0.0]"),
+            ("intersect", [null(), one()], "[0.0, 0.0]"),
+            ("union", [null(), one()], "[2.5, 3.0]"),
+            ("union", [null(), null()], "[0.0]"),
+        ];
+        for (operation, arguments, expected) in table {
+            let made = called(&FUNCTIONS, &format!("ds_tuple_doubles_{operation}"), &arguments).unwrap();
+            assert_eq!(sums_of(made), expected, "{operation} {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_aggregation_goes_with_sketches_of_several_values() {
+        let one = of(&["a", "b"], &[Some(0.5), Some(2.0)]);
+        let nulls = ScalarValue::Binary(None).to_array().unwrap();
+        let empty = aggregated(&AGGREGATES[0], &[&[nulls]], &[]);
+        for (operation, expected) in [
+            ("union", "[2.5, 3.0]"),
+            ("not", "[2.5, 3.0]"),
+            ("intersect", "[0.0, 0.0]"),
+        ] {
+            let name = format!("ds_tuple_doubles_{operation}");
+            let made = called(&FUNCTIONS, &name, &[one.clone(), empty.clone()]).unwrap();
+            assert_eq!(sums_of(made), expected, "{operation}");
+        }
+        for parts in [[empty.clone(), one.clone()], [one, empty]] {
+            let column = ScalarValue::iter_to_array(parts).unwrap();
+            assert_eq!(
+                sums_of(aggregated(&AGGREGATES[0], &[&[column]], &[])),
+                "[2.5, 3.0]"
+            );
+        }
+    }
+
+    #[test]
+    fn too_many_values_are_refused() {
+        let settings = Settings::of("ds_tuple_doubles", vec![None; 257]);
+        let wrong = Building::new(&settings).err().unwrap().to_string();
+        assert!(wrong.contains("255 values at most"), "{wrong}");
+        assert!(Building::new(&Settings::of("ds_tuple_doubles", vec![None; 256])).is_ok());
     }
 
     #[test]

@@ -16,6 +16,8 @@ const SEED_HASH: u16 = 0x93cc;
 const ALL: u64 = i64::MAX as u64;
 const EMPTY: u8 = 1 << 2;
 const HAS_ENTRIES: u8 = 1 << 3;
+/// The number of values is a byte.
+pub(super) const MOST_VALUES: usize = u8::MAX as usize;
 /// The least and the greatest capacity's powers of two, and the power by which a table grows.
 const LG_LEAST: u32 = 5;
 const LG_GROWTH: u32 = 3;
@@ -149,8 +151,13 @@ impl Tuples {
         self.rebuild(self.slots.len());
     }
 
-    fn check(&self, other: &Tuples) -> Result<()> {
-        if self.width != other.width {
+    /// An empty sketch takes the other's number of values.
+    fn check(&mut self, other: &Tuples) -> Result<()> {
+        if self.is_empty && self.count == 0 {
+            self.width = other.width;
+        }
+        let other_is_empty = other.is_empty && other.count == 0;
+        if self.width != other.width && !other_is_empty {
             return exec_err!(
                 "Incompatible sketches: number of values mismatch {} and {}",
                 self.width,
@@ -263,6 +270,9 @@ impl Tuples {
         if Some(entries.len()) != count.checked_mul(1 + sketch.width) || !rest.is_empty() {
             return exec_err!("a tuple sketch of {count} entries has {} bytes", bytes.len());
         }
+        if sketch.theta == 0 || sketch.theta > ALL {
+            return exec_err!("a tuple sketch has the theta {}", sketch.theta);
+        }
         let (keys, values) = entries.split_at(count);
         while sketch.slots.len() <= 2 * count {
             sketch.slots.resize(sketch.slots.len() << LG_GROWTH, None);
@@ -270,7 +280,15 @@ impl Tuples {
         let mut values = values.iter().map(|value| f64::from_le_bytes(*value));
         for key in keys {
             let values = values.by_ref().take(sketch.width).collect();
-            sketch.put(u64::from_le_bytes(*key), values);
+            let key = u64::from_le_bytes(*key);
+            if key == 0 || key >= sketch.theta {
+                return exec_err!("a tuple sketch of theta {} has the key {key}", sketch.theta);
+            }
+            let before = sketch.slots.get(place(&sketch.slots, key).unwrap_or_default());
+            if before.is_some_and(Option::is_some) {
+                return exec_err!("a tuple sketch has the key {key} twice");
+            }
+            sketch.put(key, values);
         }
         Ok(sketch)
     }
@@ -364,6 +382,38 @@ mod tests {
         assert_eq!(less.sums(), [10.0, 45.0]);
         less.intersect(&of(0..0)).unwrap();
         assert_eq!(less.estimate(), 0.0);
-        assert!(less.unite(&Tuples::new(16, 1)).is_err());
+        less.unite(&Tuples::new(16, 1)).unwrap();
+        let mut narrow = Tuples::new(16, 1);
+        narrow.update(b"a", &[1.0]);
+        less.unite(&narrow).unwrap();
+        assert_eq!(less.sums(), [1.0]);
+        assert!(of(0..9).unite(&narrow).is_err());
+        assert!(narrow.subtract(&of(0..9)).is_err());
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        let bytes_of = |keys: [u64; 2], theta: u64| {
+            let mut bytes = vec![1, 1, 9, 3, HAS_ENTRIES, 1];
+            bytes.extend(SEED_HASH.to_le_bytes());
+            for word in [theta, 2, keys[0], keys[1], 0, 0] {
+                bytes.extend(word.to_le_bytes());
+            }
+            bytes
+        };
+        assert!(Tuples::deserialize(&bytes_of([5, 7], ALL), 16).is_ok());
+        let table = [
+            ([5, 5], ALL),
+            ([0, 5], ALL),
+            ([5, 7], 7),
+            ([5, 7], 0),
+            ([5, 7], u64::MAX),
+        ];
+        for (keys, theta) in table {
+            assert!(
+                Tuples::deserialize(&bytes_of(keys, theta), 16).is_err(),
+                "{keys:?} {theta}"
+            );
+        }
     }
 }
