@@ -51,9 +51,7 @@ impl Planner<'_> {
         }
         let plain = error.clone().without_place();
         let unknown = plain.message.strip_prefix(UNKNOWN);
-        let name = unknown
-            .as_deref()
-            .map(|rest| rest.split(';').next().unwrap_or_default());
+        let name = unknown.map(|rest| rest.split(';').next().unwrap_or_default());
         let known = if name.is_some() { Known::No } else { Known::Yes };
         let left = Left(AtomicUsize::new(MOST_PLANS));
         for call in operands::calls(&query) {
