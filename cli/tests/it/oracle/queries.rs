@@ -107,6 +107,11 @@ const SPECIAL: &[Special] = &[
         "SELECT country, CAST(NULL AS VARCHAR) AS name, n FROM events WHERE n > 1",
         "SELECT country, CAST(NULL AS VARCHAR) AS name, n FROM events WHERE n > 1",
     ),
+    worded(
+        "append-beside-named-query",
+        "SELECT CAST(NULL AS VARCHAR) AS name, n FROM events UNION ALL SELECT name, CAST(NULL AS BIGINT) AS n FROM users",
+        "SELECT CAST(NULL AS VARCHAR) AS name, n FROM events UNION ALL SELECT name, CAST(NULL AS BIGINT) AS n FROM users",
+    ),
     worded("extern", "SELECT 1 AS a, 'x' AS b", "SELECT 1 AS a, 'x' AS b"),
     Special {
         name: "replace-where",
