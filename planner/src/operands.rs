@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, Cte, Expr, GroupByExpr, Ident, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, UnaryOperator, Visit, Visitor, With,
+    Cte, Expr, GroupByExpr, Ident, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, UnaryOperator, Visit, Visitor, With,
 };
 
 use crate::rewrite;
@@ -329,17 +329,5 @@ fn is_operator(expr: &Expr) -> bool {
             | Expr::IsNotFalse(_)
             | Expr::Like { .. }
             | Expr::Between { .. }
-    )
-}
-
-/// Whether an operator is arithmetic, whose operands need not be alike.
-fn is_arithmetic(op: &BinaryOperator) -> bool {
-    matches!(
-        op,
-        BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
     )
 }

@@ -45,7 +45,8 @@ impl ExprPlanner for DruidOperators {
     }
 }
 
-fn is_arithmetic(op: &BinaryOperator) -> bool {
+/// Whether an operator is arithmetic, whose operands need not be alike.
+pub fn is_arithmetic(op: &BinaryOperator) -> bool {
     matches!(
         op,
         BinaryOperator::Plus

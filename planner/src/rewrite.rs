@@ -11,7 +11,7 @@ use sqlparser::ast::{
 pub use self::finalize::{Aggregations, finalize};
 use crate::derived::free_name;
 
-mod calls;
+pub mod calls;
 mod chains;
 mod finalize;
 pub mod tables;

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use sqlparser::ast::{BinaryOperator, CeilFloorKind, DateTimeField, Expr, TrimWhereField, UnaryOperator};
 
-use super::is_arithmetic;
 use super::written::unit_of;
+use crate::operators::is_arithmetic;
 
 /// What is said of `call`, whose operands have these types. `forms` is what the function itself says that it takes.
 pub fn refusal(call: &Expr, types: &[String], forms: Option<&str>) -> String {

@@ -2,10 +2,11 @@
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, UnaryOperator, Value,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, UnaryOperator, Value,
 };
 
-use super::is_arithmetic;
+use crate::operators::is_arithmetic;
+use crate::rewrite::calls;
 
 /// The unit that TIMESTAMPADD and TIMESTAMPDIFF begin with, which is no column.
 pub fn unit_of(function: &Function) -> Option<&Ident> {
@@ -13,7 +14,7 @@ pub fn unit_of(function: &Function) -> Option<&Ident> {
     if !matches!(name.as_str(), "TIMESTAMPADD" | "TIMESTAMPDIFF") {
         return None;
     }
-    match all_arguments(function).first() {
+    match calls::arguments(function).unwrap_or_default().first() {
         Some(Expr::Identifier(unit)) => Some(unit),
         _ => None,
     }
@@ -21,22 +22,11 @@ pub fn unit_of(function: &Function) -> Option<&Ident> {
 
 /// The arguments of a function.
 pub fn arguments(function: &Function) -> Vec<&Expr> {
-    let mut arguments = all_arguments(function);
+    let mut arguments = calls::arguments(function).unwrap_or_default();
     if unit_of(function).is_some() {
         arguments.remove(0);
     }
     arguments
-}
-
-fn all_arguments(function: &Function) -> Vec<&Expr> {
-    let FunctionArguments::List(list) = &function.args else {
-        return Vec::new();
-    };
-    let given = list.args.iter().filter_map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    });
-    given.collect()
 }
 
 /// An UNNEST of FROM as a call.
@@ -79,19 +69,9 @@ pub fn type_of(expr: &Expr) -> Option<String> {
                 .then(|| format!("{first} ARRAY"))
         }
         Expr::Cast { data_type, .. } => named(data_type),
-        Expr::Function(function) => named(returning(function)?),
+        Expr::Function(function) => named(calls::returning(function)?),
         _ => None,
     }
-}
-
-fn returning(function: &Function) -> Option<&DataType> {
-    let FunctionArguments::List(list) = &function.args else {
-        return None;
-    };
-    list.clauses.iter().find_map(|clause| match clause {
-        FunctionArgumentClause::JsonReturningClause(clause) => Some(&clause.data_type),
-        _ => None,
-    })
 }
 
 fn literal(value: &Value) -> Option<String> {

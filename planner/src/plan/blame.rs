@@ -32,13 +32,6 @@ impl Left {
     }
 }
 
-/// Whether there is a function of a call's name.
-#[derive(Clone, Copy)]
-enum Known {
-    Yes,
-    No,
-}
-
 impl Planner<'_> {
     /// The error with the call that it is about, the types of its operands and its place, where it is about types.
     pub(super) async fn blamed(&self, session: &SessionState, error: PlanError) -> PlanError {
@@ -52,7 +45,6 @@ impl Planner<'_> {
         let plain = error.clone().without_place();
         let unknown = plain.message.strip_prefix(UNKNOWN);
         let name = unknown.map(|rest| rest.split(';').next().unwrap_or_default());
-        let known = if name.is_some() { Known::No } else { Known::Yes };
         let left = Left(AtomicUsize::new(MOST_PLANS));
         for call in operands::calls(&query) {
             let is_named = |name: &str| match &call.expr {
@@ -65,7 +57,7 @@ impl Planner<'_> {
             let Some(types) = self.operand_types(session, &call, &left).await else {
                 continue;
             };
-            let Some(message) = self.said_of(session, &call, &types, known, &left).await else {
+            let Some(message) = self.said_of(session, &call, &types, name, &left).await else {
                 continue;
             };
             // The text of a parameter is not in the statement.
@@ -84,16 +76,17 @@ impl Planner<'_> {
         error
     }
 
-    /// What is to be said of a call with operands of these types; `None` when it is not to blame.
+    /// What is to be said of a call with operands of these types, of a function that is `unknown` by that name; `None` when it
+    /// is not to blame.
     async fn said_of(
         &self,
         session: &SessionState,
         call: &Call,
         types: &[String],
-        known: Known,
+        unknown: Option<&str>,
         left: &Left,
     ) -> Option<String> {
-        if let (Expr::Function(function), Known::No) = (&call.expr, known) {
+        if let (Expr::Function(function), Some(_)) = (&call.expr, unknown) {
             return Some(operands::unknown(&function.name.to_string(), types));
         }
         let own = self.refusal_of(session, call, left).await?;

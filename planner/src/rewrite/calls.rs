@@ -149,7 +149,8 @@ fn period(unit: &DateTimeField) -> Option<&'static str> {
     })
 }
 
-fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+/// The arguments of a function; `None` when some have names or are `*`.
+pub fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     let FunctionArguments::List(list) = &function.args else {
         return Some(Vec::new());
     };
@@ -216,7 +217,8 @@ fn function_call(function: &Function, clock: &Clock) -> Option<Expr> {
     }
 }
 
-fn returning(function: &Function) -> Option<&DataType> {
+/// The type that a function is told to return.
+pub fn returning(function: &Function) -> Option<&DataType> {
     let FunctionArguments::List(list) = &function.args else {
         return None;
     };
