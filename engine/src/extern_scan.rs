@@ -17,8 +17,8 @@ use sarsen_storage::reader::{ReadRequest, read_split};
 use sarsen_storage::signature::Signature;
 use sarsen_storage::source::InputSource;
 
+use crate::children::leaf;
 use crate::input::{FragmentInput, SplitInput};
-use crate::leaf::leaf;
 
 /// What an EXTERN reads, in the user's own specs; secrets included, so it is never printed.
 #[derive(Clone, PartialEq)]

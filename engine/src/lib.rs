@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: who runs a fragment and where its rows go (the worker), and SQL (the planner).
 
+mod children;
 pub mod codec;
 pub mod export_sink;
 pub mod extern_scan;
@@ -15,7 +16,6 @@ pub mod fragment;
 pub mod guard;
 pub mod input;
 pub mod key;
-mod leaf;
 pub mod runtime;
 mod segment_queue;
 pub mod segment_scan;

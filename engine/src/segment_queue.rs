@@ -12,8 +12,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
 
+use crate::children::leaf;
 use crate::input::SplitInput;
-use crate::leaf::leaf;
 use crate::segment_scan;
 
 /// Scans the segments of a work order: each partition takes the next few, scans them as DataFusion scans Parquet files,

@@ -19,8 +19,8 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::{StreamExt, TryStreamExt};
 use sarsen_kernel::shuffle::{KeyColumn, NullOrder, SortOrder};
 
+use crate::children::leaf;
 use crate::input::{FragmentInput, ShuffleReader};
-use crate::leaf::leaf;
 
 /// Reads input `input` of the stage: rows of other stages, partition by partition. With a `merge_key` the producers'
 /// sorted runs are merged, so that each partition comes out sorted.

@@ -7,9 +7,9 @@
 //! ([`aggregate`]), others pick a value ([`pick`]) or count ([`rank`]). Borders only move forwards, so that a window of
 //! any size is read once per function and border, and rows are let go when no function looks back at them.
 //!
-//! In memory remain: a chunk per cursor, a bit per row and what an accumulator itself keeps. That is the frame for
-//! MIN and MAX over frames that slide, and all values for ARRAY_AGG and such; where the pool has no room for it, the
-//! query ends with `NotEnoughMemory`.
+//! In memory remain: a chunk per cursor, a bit per row and what an accumulator itself keeps, as all values for ARRAY_AGG
+//! and such; where the pool has no room for that, the query ends with `NotEnoughMemory`. DataFusion's accumulators of MIN
+//! and MAX over frames that slide do not tell what they keep, so that it is not counted.
 
 mod aggregate;
 mod borders;
@@ -27,7 +27,7 @@ mod travel;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use crate::children::over_one_child;
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -39,8 +39,7 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties,
-    ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties, ReplaceChildrenOptions,
 };
 use function::{Function, function};
 use rows::Rows;
@@ -116,29 +115,10 @@ impl ExecutionPlan for WindowExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
+    over_one_child!(input);
 
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
     }
 
     fn replace_children(

@@ -2,6 +2,7 @@
 
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::window::{
     PlainAggregateWindowExpr, SlidingAggregateWindowExpr, StandardWindowExpr, WindowExpr,
@@ -83,6 +84,16 @@ impl Progress {
     }
 }
 
+/// The aggregate function of an expression; `None` for another one.
+pub fn aggregate_of(expr: &dyn WindowExpr) -> Option<&AggregateFunctionExpr> {
+    let any = expr.as_any();
+    let plain = any.downcast_ref::<PlainAggregateWindowExpr>();
+    let sliding = any.downcast_ref::<SlidingAggregateWindowExpr>();
+    plain
+        .map(PlainAggregateWindowExpr::get_aggregate_expr)
+        .or_else(|| sliding.map(SlidingAggregateWindowExpr::get_aggregate_expr))
+}
+
 /// The function of an expression; `None` for one that is not known here.
 ///
 /// # Errors
@@ -90,14 +101,7 @@ impl Progress {
 pub fn function(expr: &dyn WindowExpr) -> Result<Option<Box<dyn Function>>> {
     let (frame, order_by) = (expr.get_window_frame(), expr.order_by());
     let any = expr.as_any();
-    let aggregate = any
-        .downcast_ref::<PlainAggregateWindowExpr>()
-        .map(PlainAggregateWindowExpr::get_aggregate_expr)
-        .or_else(|| {
-            any.downcast_ref::<SlidingAggregateWindowExpr>()
-                .map(SlidingAggregateWindowExpr::get_aggregate_expr)
-        });
-    if let Some(aggregate) = aggregate {
+    if let Some(aggregate) = aggregate_of(expr) {
         return Ok(Some(Box::new(Aggregate::new(
             aggregate.clone(),
             frame,

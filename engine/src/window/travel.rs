@@ -11,14 +11,14 @@ use datafusion::common::{Result, not_impl_err};
 use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Literal, lit};
-use datafusion::physical_expr::window::{
-    PlainAggregateWindowExpr, SlidingAggregateWindowExpr, StandardWindowExpr, WindowExpr,
-};
+use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::windows::{
     BoundedWindowAggExec, WindowAggExec, WindowUDFExpr, create_window_expr,
 };
 use datafusion::scalar::ScalarValue;
+
+use super::function::aggregate_of;
 
 /// The plan with windows that mean the same when they arrive.
 ///
@@ -65,14 +65,7 @@ fn turned(
     schema: &arrow::datatypes::SchemaRef,
 ) -> Result<Option<Arc<dyn WindowExpr>>> {
     let any = expr.as_any();
-    let aggregate = any
-        .downcast_ref::<PlainAggregateWindowExpr>()
-        .map(PlainAggregateWindowExpr::get_aggregate_expr)
-        .or_else(|| {
-            any.downcast_ref::<SlidingAggregateWindowExpr>()
-                .map(SlidingAggregateWindowExpr::get_aggregate_expr)
-        });
-    if let Some(aggregate) = aggregate {
+    if let Some(aggregate) = aggregate_of(expr.as_ref()) {
         return if aggregate.is_reversed() {
             not_impl_err!(
                 "{} over rows in the order opposite to that of another window is not supported",
