@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::operand::{Operand, check_count, coerce, sql_name};
+use crate::operand::{Operand, check_count, coerce, sql_names};
 use crate::time::timestamp_type;
 use crate::types::{complex_field, is_json, is_multi_value, json_field, json_type, multi_value_type};
 
@@ -222,15 +222,11 @@ impl ScalarUDFImpl for DruidFunction {
             Some(coerced) => Ok(coerced),
             None => {
                 let name = definition.name.to_uppercase();
-                let found: Vec<String> = types
-                    .iter()
-                    .map(|found| format!("<{}>", sql_name(found)))
-                    .collect();
                 let form = (0..types.len()).filter_map(|position| self.operand(position));
                 let form: Vec<String> = form.map(|operand| format!("<{}>", operand.family())).collect();
                 plan_err!(
                     "Cannot apply '{name}' to arguments of type '{name}({})'. Supported form(s): '{name}({})'",
-                    found.join(", "),
+                    sql_names(types),
                     form.join(", ")
                 )
             }

@@ -69,6 +69,15 @@ pub fn sql_name(data_type: &DataType) -> String {
     }
 }
 
+/// Types as Calcite lists them: `<BIGINT>, <VARCHAR>`.
+pub(crate) fn sql_names(types: &[DataType]) -> String {
+    let names: Vec<String> = types
+        .iter()
+        .map(|found| format!("<{}>", sql_name(found)))
+        .collect();
+    names.join(", ")
+}
+
 /// Whether a type is VARCHAR.
 pub fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::Utf8View)

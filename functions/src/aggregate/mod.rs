@@ -14,7 +14,7 @@ use datafusion::logical_expr::AggregateUDF;
 
 use arrow::datatypes::DataType;
 
-use crate::operand::{Operand, coerce, sql_name};
+use crate::operand::{Operand, coerce, sql_names};
 
 /// The functions of this family.
 pub fn functions() -> Vec<Arc<AggregateUDF>> {
@@ -46,10 +46,6 @@ fn operands(name: &str, known: &[Operand], least: usize, found: &[DataType]) -> 
     match coerced.collect() {
         Some(coerced) => Ok(coerced),
         None => {
-            let types: Vec<String> = found
-                .iter()
-                .map(|found| format!("<{}>", sql_name(found)))
-                .collect();
             let form: Vec<String> = known
                 .iter()
                 .take(found.len())
@@ -57,7 +53,7 @@ fn operands(name: &str, known: &[Operand], least: usize, found: &[DataType]) -> 
                 .collect();
             plan_err!(
                 "Cannot apply '{name}' to arguments of type '{name}({})'. Supported form(s): '{name}({})'",
-                types.join(", "),
+                sql_names(found),
                 form.join(", ")
             )
         }

@@ -4,15 +4,15 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Float64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::scalar::ScalarValue;
 
-use crate::operand::sql_name;
+use crate::operand::{Operand, coerce, sql_names};
 use crate::types::complex_field;
 
 /// A sketch under construction.
@@ -29,6 +29,28 @@ pub(super) trait State: Send + Sync {
     }
     /// Bytes of memory beside the state itself.
     fn size(&self) -> usize;
+}
+
+/// The values of a batch.
+pub(super) enum Given {
+    /// The bytes of other states.
+    States(BinaryArray),
+    Numbers(Float64Array),
+}
+
+/// The first argument of an aggregation over numbers.
+///
+/// # Errors
+/// When there is none, or it is neither states nor numbers.
+pub(super) fn given(arguments: &[ArrayRef]) -> Result<Given> {
+    let Some(values) = arguments.first() else {
+        return exec_err!("a value is missing");
+    };
+    if let Some(states) = values.as_binary_opt::<i32>() {
+        return Ok(Given::States(states.clone()));
+    }
+    let numbers = arrow::compute::cast(values, &DataType::Float64)?;
+    Ok(Given::Numbers(numbers.as_primitive::<Float64Type>().clone()))
 }
 
 /// The type of an aggregation's result.
@@ -55,6 +77,25 @@ pub(super) struct Definition {
     /// # Errors
     /// For settings that are out of range.
     pub empty: fn(&Settings) -> Result<Box<dyn State>>,
+}
+
+impl Definition {
+    /// An aggregation over values of any type and at most so many arguments in all.
+    pub(super) const fn of_any(
+        name: &'static str,
+        most: usize,
+        gives: Gives,
+        empty: fn(&Settings) -> Result<Box<dyn State>>,
+    ) -> Definition {
+        Definition {
+            name,
+            aliases: &[],
+            count: (1, most),
+            takes: |_, found| Some(coerce(Operand::Any, found).unwrap_or_else(|| found.clone())),
+            gives,
+            empty,
+        }
+    }
 }
 
 /// The aggregations of a table.
@@ -198,14 +239,8 @@ impl AggregateUDFImpl for Sketch {
         match taken.collect() {
             Some(taken) => Ok(taken),
             None => {
-                let found: Vec<String> = types
-                    .iter()
-                    .map(|found| format!("<{}>", sql_name(found)))
-                    .collect();
-                plan_err!(
-                    "Cannot apply '{name}' to arguments of type '{name}({})'",
-                    found.join(", ")
-                )
+                let found = sql_names(types);
+                plan_err!("Cannot apply '{name}' to arguments of type '{name}({found})'")
             }
         }
     }

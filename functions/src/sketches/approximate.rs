@@ -5,12 +5,11 @@
 //! dense form has all `size` bins, and its number of bins is not negated.
 //! Source: Druid, development/extensions-core/approximate-histograms.md.
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::ArrayRef;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
+use super::aggregate::{Definition as Aggregate, Given, Gives as Made, Settings, State, given};
 use super::quantile::of_numbers;
 
 /// Druid's default number of bins.
@@ -312,19 +311,14 @@ struct Quantile {
 
 impl State for Quantile {
     fn update(&mut self, arguments: &[ArrayRef]) -> Result<()> {
-        let Some(values) = arguments.first() else {
-            return exec_err!("a value is missing");
-        };
-        if let Some(histograms) = values.as_binary_opt::<i32>() {
-            return histograms
-                .iter()
-                .flatten()
-                .try_for_each(|bytes| self.merge(bytes));
+        match given(arguments)? {
+            Given::States(states) => states.iter().flatten().try_for_each(|bytes| self.merge(bytes)),
+            Given::Numbers(numbers) => {
+                let numbers = numbers.iter().flatten();
+                numbers.for_each(|number| self.histogram.add(number as f32));
+                Ok(())
+            }
         }
-        let values = arrow::compute::cast(values, &DataType::Float64)?;
-        let values = values.as_primitive::<Float64Type>().iter().flatten();
-        values.for_each(|value| self.histogram.add(value as f32));
-        Ok(())
     }
 
     fn merge(&mut self, bytes: &[u8]) -> Result<()> {

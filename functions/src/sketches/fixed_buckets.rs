@@ -5,12 +5,12 @@
 //! big-endian. The sparse form has only buckets that are not empty, each with its number.
 //! Source: Druid, development/extensions-core/approximate-histograms.md.
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
+use super::aggregate::{Definition as Aggregate, Given, Gives as Made, Settings, State, given};
 use crate::operand::Operand::{self, Double, Text};
 use crate::operand::coerce;
 
@@ -288,21 +288,13 @@ struct Quantile {
 
 impl State for Quantile {
     fn update(&mut self, arguments: &[ArrayRef]) -> Result<()> {
-        let Some(values) = arguments.first() else {
-            return exec_err!("a value is missing");
-        };
-        if let Some(histograms) = values.as_binary_opt::<i32>() {
-            return histograms
-                .iter()
-                .flatten()
-                .try_for_each(|bytes| self.merge(bytes));
+        match given(arguments)? {
+            Given::States(states) => states.iter().flatten().try_for_each(|bytes| self.merge(bytes)),
+            Given::Numbers(numbers) => {
+                numbers.iter().for_each(|number| self.histogram.add(number));
+                Ok(())
+            }
         }
-        let values = arrow::compute::cast(values, &DataType::Float64)?;
-        values
-            .as_primitive::<Float64Type>()
-            .iter()
-            .for_each(|value| self.histogram.add(value));
-        Ok(())
     }
 
     fn merge(&mut self, bytes: &[u8]) -> Result<()> {

@@ -18,7 +18,6 @@ use super::refused;
 use crate::function::{Call, Definition, Gives, list_of};
 use crate::number::print::double_text;
 use crate::operand::Operand::{Any, Condition, Long};
-use crate::operand::coerce;
 
 /// Buckets are two to this power: Druid's default.
 const LG_K: u8 = 12;
@@ -27,34 +26,19 @@ pub(super) const AGGREGATES: [Aggregate; 4] = [
     Aggregate {
         aliases: &["approx_count_distinct_builtin"],
         count: (1, 1),
-        ..aggregate("approx_count_distinct", Made::Long, count)
+        ..Aggregate::of_any("approx_count_distinct", 3, Made::Long, count)
     },
-    aggregate("approx_count_distinct_ds_hll", Made::Long, count),
-    aggregate("approx_count_distinct_ds_hll_utf8", Made::Long, |settings| {
+    Aggregate::of_any("approx_count_distinct_ds_hll", 3, Made::Long, count),
+    Aggregate::of_any("approx_count_distinct_ds_hll_utf8", 3, Made::Long, |settings| {
         Ok(Box::new(Hll::new(settings, Makes::Count, Encoding::Utf8)?))
     }),
-    aggregate("ds_hll", Made::Complex("HLLSketch"), |settings| {
+    Aggregate::of_any("ds_hll", 3, Made::Complex("HLLSketch"), |settings| {
         Ok(Box::new(Hll::new(settings, Makes::Sketch, Encoding::Utf16)?))
     }),
 ];
 
 fn count(settings: &Settings) -> Result<Box<dyn State>> {
     Ok(Box::new(Hll::new(settings, Makes::Count, Encoding::Utf16)?))
-}
-
-const fn aggregate(
-    name: &'static str,
-    gives: Made,
-    empty: fn(&Settings) -> Result<Box<dyn State>>,
-) -> Aggregate {
-    Aggregate {
-        name,
-        aliases: &[],
-        count: (1, 3),
-        takes: |_, found| Some(coerce(Any, found).unwrap_or_else(|| found.clone())),
-        gives,
-        empty,
-    }
 }
 
 pub(super) const FUNCTIONS: [Definition; 4] = [

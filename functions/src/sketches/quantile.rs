@@ -2,12 +2,12 @@
 //!
 //! Source: Druid, development/extensions-core/datasketches-quantiles.md.
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Result, exec_err, plan_err};
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, plan_err};
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
+use super::aggregate::{Definition as Aggregate, Given, Gives as Made, Settings, State, given};
 use super::quantiles::{DEFAULT_K, Quantiles, check_k};
 use super::read::{doubles, number, texts};
 use crate::function::{Call, Definition, Gives};
@@ -76,16 +76,16 @@ struct Sketching {
 
 impl State for Sketching {
     fn update(&mut self, arguments: &[ArrayRef]) -> Result<()> {
-        let Some(values) = arguments.first() else {
-            return exec_err!("a value is missing");
-        };
-        if let Some(sketches) = values.as_binary_opt::<i32>() {
-            return sketches.iter().flatten().try_for_each(|bytes| self.merge(bytes));
+        match given(arguments)? {
+            Given::States(states) => states.iter().flatten().try_for_each(|bytes| self.merge(bytes)),
+            Given::Numbers(numbers) => {
+                numbers
+                    .iter()
+                    .flatten()
+                    .for_each(|number| self.sketch.update(number));
+                Ok(())
+            }
         }
-        let values = arrow::compute::cast(values, &DataType::Float64)?;
-        let values = values.as_primitive::<Float64Type>().iter();
-        values.flatten().for_each(|value| self.sketch.update(value));
-        Ok(())
     }
 
     fn merge(&mut self, bytes: &[u8]) -> Result<()> {

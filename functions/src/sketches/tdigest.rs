@@ -1,11 +1,10 @@
 //! TDIGEST_GENERATE_SKETCH and TDIGEST_QUANTILE.
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Result, exec_err, plan_err};
+use arrow::array::ArrayRef;
+use datafusion::common::{Result, plan_err};
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Definition as Aggregate, Gives as Made, Settings, State};
+use super::aggregate::{Definition as Aggregate, Given, Gives as Made, Settings, State, given};
 use super::digest::Digest;
 use super::quantile::of_numbers;
 
@@ -65,19 +64,16 @@ struct Digesting {
 
 impl State for Digesting {
     fn update(&mut self, arguments: &[ArrayRef]) -> Result<()> {
-        let Some(values) = arguments.first() else {
-            return exec_err!("a value is missing");
-        };
-        if let Some(digests) = values.as_binary_opt::<i32>() {
-            return digests.iter().flatten().try_for_each(|bytes| self.merge(bytes));
+        match given(arguments)? {
+            Given::States(states) => states.iter().flatten().try_for_each(|bytes| self.merge(bytes)),
+            Given::Numbers(numbers) => {
+                numbers
+                    .iter()
+                    .flatten()
+                    .for_each(|number| self.digest.add(number));
+                Ok(())
+            }
         }
-        let values = arrow::compute::cast(values, &DataType::Float64)?;
-        values
-            .as_primitive::<Float64Type>()
-            .iter()
-            .flatten()
-            .for_each(|value| self.digest.add(value));
-        Ok(())
     }
 
     fn merge(&mut self, bytes: &[u8]) -> Result<()> {

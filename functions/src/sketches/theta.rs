@@ -21,7 +21,6 @@ use super::refused;
 use crate::function::{Call, Definition, Gives};
 use crate::number::print::double_text;
 use crate::operand::Operand::{Any, Long};
-use crate::operand::coerce;
 
 /// Seed of all sketches whose seed is not said.
 const SEED: u64 = 9001;
@@ -30,28 +29,13 @@ const SEED: u64 = 9001;
 const LG_K: u8 = 14;
 
 pub(super) const AGGREGATES: [Aggregate; 2] = [
-    aggregate("ds_theta", Made::Complex("thetaSketch"), |settings| {
+    Aggregate::of_any("ds_theta", 2, Made::Complex("thetaSketch"), |settings| {
         Ok(Box::new(Theta::new(settings, Makes::Sketch)?))
     }),
-    aggregate("approx_count_distinct_ds_theta", Made::Long, |settings| {
+    Aggregate::of_any("approx_count_distinct_ds_theta", 2, Made::Long, |settings| {
         Ok(Box::new(Theta::new(settings, Makes::Count)?))
     }),
 ];
-
-const fn aggregate(
-    name: &'static str,
-    gives: Made,
-    empty: fn(&Settings) -> Result<Box<dyn State>>,
-) -> Aggregate {
-    Aggregate {
-        name,
-        aliases: &[],
-        count: (1, 2),
-        takes: |_, found| Some(coerce(Any, found).unwrap_or_else(|| found.clone())),
-        gives,
-        empty,
-    }
-}
 
 pub(super) const FUNCTIONS: [Definition; 5] = [
     Definition::new("theta_sketch_estimate", &[Any], Gives::Double, |call| {
